@@ -1,0 +1,43 @@
+"""Records to bytes and back: orjson on the wire, {"schema": N, "record": {...}}; types checked on the way in."""
+
+from typing import Any, TypeVar, cast
+
+import msgspec
+import orjson
+
+from stream.errors import BadRecord, NewerSchema
+from stream.records import SCHEMA, Record
+
+R = TypeVar("R", bound=Record)
+
+
+def encode(record: Record) -> bytes:
+    """Return the wire form of a record. Equal records give equal bytes.
+
+    Raises:  BadRecord when a text cannot be UTF-8 (a lone surrogate).
+    """
+    try:
+        return orjson.dumps({"schema": SCHEMA, "record": record})
+    except orjson.JSONEncodeError as err:
+        raise BadRecord(f"{type(record).__name__} {record.key} cannot be encoded: {err}") from err
+
+
+def decode(value: bytes, kind: type[R]) -> R:
+    """Return the record of type `kind` in `value`.
+
+    Raises:  NewerSchema when a newer seedstream wrote it; BadRecord when it is not a `kind`.
+    """
+    try:
+        envelope: Any = orjson.loads(value)
+    except orjson.JSONDecodeError as err:
+        raise BadRecord(f"expected a {kind.__name__} as JSON: {err}") from err
+    fields = cast("dict[str, Any]", envelope) if isinstance(envelope, dict) else {}
+    schema = fields.get("schema")
+    if not isinstance(schema, int):
+        raise BadRecord(f'expected a {kind.__name__} with an integer "schema"')
+    if schema > SCHEMA:
+        raise NewerSchema(f"a {kind.__name__} on the bus", schema, SCHEMA)
+    try:
+        return msgspec.convert(fields.get("record"), kind)
+    except msgspec.ValidationError as err:
+        raise BadRecord(f"expected a {kind.__name__}: {err}") from err

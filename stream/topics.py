@@ -1,0 +1,63 @@
+"""The topics, as a table: the whole stream on one screen. A topic on the bus is named `{namespace}.{topic}`."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from stream.records import (
+    Concepts,
+    DeadLetter,
+    Example,
+    Executions,
+    Instruction,
+    RecipeText,
+    Record,
+    Rejected,
+    Responses,
+    Seed,
+    SourceFile,
+    StateChange,
+)
+
+Retention = Literal["pruned", "compacted", "forever"]
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """One topic. `partitions` is None for «n»: 1 on the embedded bus and 6 on Kafka unless configured."""
+
+    name: str
+    record: type[Record]
+    key: str  # what the key is, for people
+    partitions: int | None
+    retention: Retention
+
+
+# fmt: off
+TOPICS: dict[str, Topic] = {t.name: t for t in (
+    #     name            record        key               partitions  retention
+    Topic("files",        SourceFile,   "file id",        None,       "pruned"),
+    Topic("functions",    Seed,         "seed id",        None,       "pruned"),
+    Topic("typed",        Seed,         "seed id",        1,          "pruned"),     # the order of near-duplicates
+    Topic("unique",       Seed,         "seed id",        None,       "pruned"),
+    Topic("seeds",        Seed,         "seed id",        None,       "pruned"),
+    Topic("concepts",     Concepts,     "concepts id",    None,       "pruned"),
+    Topic("instructions", Instruction,  "instruction id", None,       "pruned"),
+    Topic("responses",    Responses,    "instruction id", None,       "pruned"),
+    Topic("executions",   Executions,   "instruction id", 1,          "pruned"),     # the order of selection
+    Topic("examples",     Example,      "instruction id", None,       "compacted"),
+    Topic("rejects",      Rejected,     "record id",      None,       "pruned"),
+    Topic("dead",         DeadLetter,   "record id",      None,       "pruned"),
+    Topic("recipe",       RecipeText,   "\"recipe\"",     1,          "compacted"),
+)}
+# fmt: on
+
+REJECTS, DEAD, RECIPE = TOPICS["rejects"], TOPICS["dead"], TOPICS["recipe"]
+
+
+def state_topic(stage: str) -> Topic:
+    """The state log of a Fold, or of the sources that fill a topic.
+
+    >>> state_topic("unique").name
+    'unique.state'
+    """
+    return Topic(f"{stage}.state", StateChange, "-", 1, "forever")
