@@ -1,0 +1,100 @@
+"""What an LLM stage asks for and gets back. No HTTP here: a stage is written and tested against these alone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """One worked example: a question and the whole reply to it."""
+
+    ask: str
+    reply: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A few-shot question, independent of the API that carries it.
+
+    As one completion prompt it reads
+
+        {system}
+
+        ## Example 1
+        {shots[0].ask}
+        {shots[0].reply}
+
+        ## Example 2
+        {ask}
+        {prefill}
+
+    and the model goes on from `prefill`. As chat it is a system message, a user and an assistant message for each
+    shot, and a last user message; a reply that begins with `prefill` has it taken off. Either way
+    `Completion.text` is what follows `prefill`.
+    """
+
+    system: str
+    shots: tuple[Shot, ...]
+    ask: str
+    prefill: str = ""  # how each reply begins, shots' replies included
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How to sample. `stop` strings end the reply and are not part of it."""
+
+    temperature: float
+    max_tokens: int
+    stop: tuple[str, ...] = ()
+    top_p: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One sample of one prompt. `request_id` is derived from the record, so it is the same in every attempt and
+    every process: a finished sample of an unfinished record is not asked for again by a retry."""
+
+    request_id: str
+    prompt: Prompt
+    sampling: Sampling
+    seed: int  # sent when the endpoint takes one
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """A reply. `finish_reason` is the server's: "stop", "length", …"""
+
+    text: str
+    finish_reason: str
+    prompt_tokens: int
+    completion_tokens: int
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class TooLong:
+    """The prompt and its reply do not fit the context. It was not sent."""
+
+    prompt_tokens: int
+    context: int
+
+
+class LLM(Protocol):
+    """An endpoint as one stage sees it. Promises:
+
+    - Every request of one call is one sample (n = 1), all in flight together as permits allow.
+    - When some of a call's requests fail, the others still finish and are kept under their request ids: calling again
+      with the same ids pays for the failed ones alone. What is kept is dropped once a call succeeds whole.
+    - Permits are shared by all stages on the endpoint: the stage nearest the end first, and within a stage the record
+      that first asked first.
+
+    Raises:  EndpointDown, RequestTimedOut (`stream.errors`); nothing of httpx.
+    """
+
+    @property
+    def model(self) -> str: ...
+
+    async def complete(self, record_id: str, requests: Sequence[Request]) -> Sequence[Completion | TooLong]:
+        """Return one result per request, in order."""
+        ...
