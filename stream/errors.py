@@ -4,7 +4,7 @@
       Unavailable  pause the stage's intake, probe for ever, count nothing   EndpointDown, DiskFull, BrokerDown
       Transient    retry this record with jitter, to a limit; then dead      RequestTimedOut, WorkerDied
       Permanent    dead letter: a defect of ours                             BadRecord
-      Fatal        commit what is finished, stop, exit non-zero              NewerSchema, ProgressLost, WrongConfig
+      Fatal        commit what is finished, stop, exit non-zero              NewerSchema, WrongConfig, InUse
 
 What a model or a source did wrong is none of these: it is a `Reject` with a reason (`stream.stage`).
 """
@@ -71,14 +71,18 @@ class NewerSchema(Fatal):
         self.known = known
 
 
-class ProgressLost(Fatal):
-    """A group's committed progress is gone, while its outputs exist."""
-
-
 class WrongConfig(Fatal):
     """Wrong use, a wrong config or recipe: names the file, table, key or flag, and what was expected."""
 
     exit_code = 2
+
+
+class InUse(WrongConfig):
+    """Another process owns what was asked for: names its pid."""
+
+
+class BusMissing(WrongConfig):
+    """There is no bus where one was expected."""
 
 
 class DependencyDown(Fatal):

@@ -1,0 +1,244 @@
+"""The embedded bus: one SQLite file, WAL, one writer thread with group commit, synchronous=FULL.
+
+Not a mock: it keeps every promise of `stream.bus` through kill -9 and power loss, for the processes of one machine.
+A log is stored as record batches (`batches`), keyed by the offset after their last record.
+"""
+
+import asyncio
+import contextlib
+import zlib
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from pathlib import Path
+
+from stream.bus import Lease, Message, Stored
+from stream.embedded.file import FILE_NAME, connect, prepare, translated
+from stream.embedded.locks import Lock
+from stream.embedded.reader import Reader
+from stream.embedded.writer import TopicId, Write, Writer
+from stream.errors import WrongConfig
+from stream.progress import Progress
+from stream.topics import Topic
+
+POLL_S = 0.25  # how soon records appended by another process are seen; our own are seen at once
+
+
+class EmbeddedLease:
+    """`stream.bus.Lease` on one partition of the file."""
+
+    def __init__(self, bus: "Embedded", stage: str, topic: str, partition: int, progress: Progress) -> None:
+        self._bus = bus
+        self._stage = stage
+        self._topic = topic
+        self.partition = partition
+        self.progress = progress
+        self._position = progress.watermark
+        self._buffer: Sequence[Stored] = ()  # of one stored batch, not yet handed out
+        self._taken = 0
+
+    async def fetch(self, limit: int) -> Sequence[Stored]:
+        while self._taken == len(self._buffer):
+            arrived = self._bus.arrival(self._topic)
+            arrived.clear()  # before looking, so that what comes after the look wakes us
+            batch: list[Stored] = await self._bus.reader.batch(
+                self._bus.topic_id(self._topic), self.partition, self._position
+            )
+            if batch:
+                self._position = batch[-1].offset + 1
+                fresh: list[Stored] = [record for record in batch if record.offset not in self.progress]
+                self._buffer = fresh
+                self._taken = 0
+            else:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(arrived.wait(), POLL_S)
+        records = self._buffer[self._taken : self._taken + limit]
+        self._taken += len(records)
+        return records
+
+    async def commit(self, messages: Sequence[Message], progress: Progress) -> None:
+        await self._bus.write(messages, (self._stage, self._topic, self.partition, progress))
+
+
+class EmbeddedAppender:
+    """`stream.bus.Appender` on the file."""
+
+    def __init__(self, bus: "Embedded") -> None:
+        self._bus = bus
+
+    async def append(self, messages: Sequence[Message]) -> None:
+        await self._bus.write(messages, None)
+
+
+class Embedded:
+    """`stream.bus.Bus` on one file of one machine. Make it with `Embedded.open`."""
+
+    def __init__(self, path: Path, namespace: str, partitions: int) -> None:
+        self.namespace = namespace
+        self._path = path
+        self._partitions = partitions
+        self._topics: dict[str, tuple[TopicId, int]] = {}  # by name without namespace: id, partitions
+        self._arrivals: dict[str, asyncio.Event] = {}
+        self._locks: set[Lock] = set()
+        self.reader = Reader(path, "bus-fetch")
+        self._scanner = Reader(path, "bus-scan")  # a long scan must not hold up the stages
+        self._writer = Writer(path, self._wake)
+        self._closed = False
+
+    @staticmethod
+    @contextlib.asynccontextmanager
+    async def open(
+        directory: Path, namespace: str = "main", *, partitions: int = 1, create: bool = True
+    ) -> "AsyncGenerator[Embedded]":
+        """Open the bus in `directory`; make both when `create`. `partitions` is n of the topics table.
+
+        Raises:  BusMissing when there is none; NewerSchema; WrongConfig when it cannot be opened, in one line.
+        """
+        path = directory / FILE_NAME
+        await asyncio.to_thread(prepare, path, create)
+        bus = Embedded(path, namespace, partitions)
+        try:
+            await bus._load_topics()
+            yield bus
+        finally:
+            await bus.close()
+
+    # --- topics
+
+    async def create(self, topics: Sequence[Topic]) -> None:
+        await asyncio.to_thread(self._create, topics)
+        await self._load_topics()
+        for topic in topics:
+            found = self._topics[topic.name][1]
+            if topic.partitions is not None and found != topic.partitions:
+                raise WrongConfig(
+                    f"topic {self.namespace}.{topic.name} has {found} partitions, {topic.partitions} expected"
+                )
+
+    def _create(self, topics: Sequence[Topic]) -> None:
+        with translated(self._path), contextlib.closing(connect(self._path)) as db, db:
+            db.executemany(
+                "INSERT OR IGNORE INTO topic (name, partitions) VALUES (?, ?)",
+                [(f"{self.namespace}.{topic.name}", topic.partitions or self._partitions) for topic in topics],
+            )
+
+    async def _load_topics(self) -> None:
+        rows = await self._scanner.all("SELECT name, id, partitions FROM topic ORDER BY id")
+        prefix = f"{self.namespace}."
+        for name, number, partitions in rows:
+            assert isinstance(name, str) and isinstance(number, int) and isinstance(partitions, int)
+            if name.startswith(prefix):
+                self._topics[name.removeprefix(prefix)] = (TopicId(number), partitions)
+
+    async def topics(self) -> Mapping[str, int]:
+        await self._load_topics()
+        return {name: partitions for name, (_, partitions) in self._topics.items()}
+
+    def topic_id(self, topic: str) -> TopicId:
+        return self._topic(topic)[0]
+
+    def _topic(self, topic: str) -> tuple[TopicId, int]:
+        try:
+            return self._topics[topic]
+        except KeyError as err:
+            raise WrongConfig(f"{self._path}: there is no topic {self.namespace}.{topic}") from err
+
+    def arrival(self, topic: str) -> asyncio.Event:
+        """Set whenever records were appended to `topic` by this process."""
+        return self._arrivals.setdefault(topic, asyncio.Event())
+
+    # --- owners
+
+    def _lock(self, name: str) -> Lock:
+        lock = Lock(
+            self._path.parent / "locks" / f"{self.namespace}.{name}.lock",
+            f"{self._path.parent}: {name} of namespace {self.namespace}",
+        )
+        self._locks.add(lock)
+        return lock
+
+    def _unlock(self, lock: Lock) -> None:
+        self._locks.discard(lock)
+        lock.release()
+
+    async def leases(self, stage: str, topic: str) -> AsyncIterator[Lease]:
+        _, partitions = self._topic(topic)
+        lock = self._lock(stage)
+        try:
+            progress = await self.progress(stage, topic)
+            for partition in range(partitions):
+                yield EmbeddedLease(self, stage, topic, partition, progress[partition])
+            await asyncio.get_running_loop().create_future()  # no other member can join: nothing ever changes
+        finally:
+            self._unlock(lock)
+
+    @contextlib.asynccontextmanager
+    async def appender(self, name: str) -> AsyncGenerator[EmbeddedAppender]:
+        lock = self._lock(name)
+        try:
+            yield EmbeddedAppender(self)
+        finally:
+            self._unlock(lock)
+
+    # --- reading and writing
+
+    async def write(self, messages: Sequence[Message], progress: tuple[str, str, int, Progress] | None) -> None:
+        """One atomic step. Shielded by the writer: a cancelled caller's step is written all the same."""
+        appended: dict[tuple[TopicId, int], list[Message]] = {}
+        names: set[str] = set()
+        for message in messages:
+            number, partitions = self._topic(message.topic)
+            partition = zlib.crc32(message.key.encode()) % partitions if partitions > 1 else 0
+            appended.setdefault((number, partition), []).append(message)
+            names.add(message.topic)
+        row = None
+        if progress is not None:
+            stage, topic, partition, at = progress
+            row = (f"{self.namespace}.{stage}", self.topic_id(topic), partition, at.watermark, at.bitmap())
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._writer.put(Write(appended, row, frozenset(names), done, asyncio.get_running_loop()))
+        await asyncio.shield(done)
+
+    def _wake(self, topics: frozenset[str]) -> None:
+        for topic in topics:
+            self.arrival(topic).set()
+
+    async def progress(self, stage: str, topic: str) -> Mapping[int, Progress]:
+        number, partitions = self._topic(topic)
+        rows = await self._scanner.all(
+            "SELECT partition, watermark, bitmap FROM progress WHERE stage = ? AND topic = ?",
+            f"{self.namespace}.{stage}", number,
+        )  # fmt: skip
+        found = dict.fromkeys(range(partitions), Progress())
+        for partition, watermark, bitmap in rows:
+            assert isinstance(partition, int) and isinstance(watermark, int) and isinstance(bitmap, str)
+            found[partition] = Progress.decode(watermark, bitmap)
+        return found
+
+    async def ends(self, topic: str) -> Mapping[int, int]:
+        number, partitions = self._topic(topic)
+        rows = await self._scanner.all("SELECT partition, next FROM head WHERE topic = ?", number)
+        found = dict.fromkeys(range(partitions), 0)
+        for partition, end in rows:
+            assert isinstance(partition, int) and isinstance(end, int)
+            found[partition] = end
+        return found
+
+    async def read(self, topic: str) -> AsyncIterator[Sequence[Stored]]:
+        number = self.topic_id(topic)
+        for partition, end in (await self.ends(topic)).items():
+            position = 0
+            while position < end:
+                batch = await self._scanner.batch(number, partition, position)
+                if not batch:
+                    break
+                position = batch[-1].offset + 1
+                yield [record for record in batch if record.offset < end]
+
+    async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        await self._writer.close()
+        await self.reader.close()
+        await self._scanner.close()
+        for lock in list(self._locks):
+            self._unlock(lock)

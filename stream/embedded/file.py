@@ -1,0 +1,79 @@
+"""The bus file: its tables, its connections, and SQLite's errors translated at the border."""
+
+import contextlib
+import sqlite3
+from collections.abc import Generator
+from pathlib import Path
+
+from stream.errors import BusMissing, DiskFull, Fatal, NewerSchema, Unavailable, WrongConfig
+
+FILE_NAME = "bus.sqlite"
+FILE_SCHEMA = 1
+BUSY_S = 60.0  # another process may hold the write lock for one group commit
+
+
+TABLES = """
+CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS topic (id INTEGER PRIMARY KEY, name TEXT UNIQUE NOT NULL, partitions INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS head (topic INTEGER, partition INTEGER, next INTEGER NOT NULL,
+                                 PRIMARY KEY (topic, partition)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS batch (topic INTEGER NOT NULL, partition INTEGER NOT NULL, next INTEGER NOT NULL,
+                                  base INTEGER NOT NULL, at REAL NOT NULL, body BLOB NOT NULL);
+CREATE UNIQUE INDEX IF NOT EXISTS batch_next ON batch (topic, partition, next);
+CREATE TABLE IF NOT EXISTS progress (stage TEXT, topic INTEGER, partition INTEGER, watermark INTEGER NOT NULL,
+                                     bitmap TEXT NOT NULL, PRIMARY KEY (stage, topic, partition)) WITHOUT ROWID;
+"""
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Open a connection that other threads may close. Transactions are explicit."""
+    db = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+    db.execute("PRAGMA synchronous = FULL")
+    return db
+
+
+class BusBusy(Unavailable):
+    """Another process holds the bus file's write lock for too long."""
+
+
+class BusBroken(Fatal):
+    """The bus file is damaged or the disk fails: nothing we can wait for."""
+
+
+@contextlib.contextmanager
+def translated(path: Path) -> Generator[None]:
+    """Raise sqlite3's errors as ours, with the file's name."""
+    try:
+        yield
+    except sqlite3.Error as err:
+        code = err.sqlite_errorcode & 0xFF if hasattr(err, "sqlite_errorcode") else 0
+        if code == sqlite3.SQLITE_FULL or err.sqlite_errorname in {"SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE"}:
+            raise DiskFull(f"{path}: the disk is full ({err})") from err
+        if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+            raise BusBusy(f"{path}: another process holds it locked") from err
+        if code in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_NOTADB}:
+            raise WrongConfig(f"{path}: cannot be opened as a bus: {err}") from err
+        raise BusBroken(f"{path}: {err}") from err
+
+
+def prepare(path: Path, create: bool) -> None:
+    """Make or check the file at `path`. Raises as `Embedded.open`."""
+    if not path.exists():
+        if not create:
+            raise BusMissing(f"{path.parent}: there is no bus here; `seedstream up --dir {path.parent}` makes one")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as err:
+            raise WrongConfig(f"{path.parent}: cannot be made: {err.strerror}") from err
+    with translated(path), contextlib.closing(connect(path)) as db:
+        with db:
+            known = db.execute("SELECT name FROM sqlite_master WHERE name = 'meta'").fetchone()
+            if known:
+                (found,) = db.execute("SELECT value FROM meta WHERE name = 'schema'").fetchone()
+                if found > FILE_SCHEMA:
+                    raise NewerSchema(f"the bus file {path}", found, FILE_SCHEMA)
+                return
+        db.execute("PRAGMA journal_mode = WAL")
+        db.executescript(f"BEGIN IMMEDIATE; {TABLES} COMMIT")
+        with db:
+            db.execute("INSERT OR IGNORE INTO meta VALUES ('schema', ?)", (FILE_SCHEMA,))

@@ -1,0 +1,80 @@
+"""What became of one input, as messages. Pure: both kinds of worker and the sources write through here."""
+
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from stream.bus import Cause, Message, Stored
+from stream.codec import encode
+from stream.records import DeadLetter, Kept, Rejected, StateChange
+from stream.stage import Fold, Map, Outcome
+from stream.topics import DEAD, REJECTS, Topic, state_topic
+
+HEAD_BYTES = 64 * 1024  # of a dead letter's input
+ERROR_CHARS = 4_000  # of a dead letter's error
+
+
+@dataclass(frozen=True, slots=True)
+class StageSpec:
+    """A stage put in its place: what it reads, what it writes, what it does."""
+
+    name: str
+    input: Topic
+    output: Topic
+    shape: Map[Any, Any] | Fold[Any, Any, Any]
+
+    def topics(self) -> list[Topic]:
+        """Every topic the stage reads or writes."""
+        state = [state_topic(self.name)] if isinstance(self.shape, Fold) else []
+        return [self.input, self.output, REJECTS, DEAD, *state]
+
+
+def encodable(text: str) -> str:
+    r"""Return the text as it can stand in JSON: a lone surrogate is shown as an escape.
+
+    >>> encodable("a\ud800")
+    'a\\ud800'
+    """
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def outcome_messages(
+    stage: str, output: str, position: tuple[str, int, int], key: str, outcome: Outcome[Any]
+) -> list[Message]:
+    """Return the messages of one outcome; `position` is (topic, partition, offset) of its input, `key` its id.
+
+    Raises:  BadRecord when an emitted record cannot be encoded.
+    """
+    n = len(outcome.emitted) + len(outcome.rejected)
+    messages = [
+        Message(output, record.key, encode(record), Cause(stage, *position, i, n))
+        for i, record in enumerate(outcome.emitted)
+    ]
+    for i, reject in enumerate(outcome.rejected, start=len(messages)):
+        record = Rejected(encodable(reject.record_id or key), stage, reject.reason, encodable(reject.evidence))
+        messages.append(Message(REJECTS.name, record.key, encode(record), Cause(stage, *position, i, n)))
+    return messages
+
+
+def dead_letter(spec: StageSpec, stored: Stored, error: BaseException) -> list[Message]:
+    """Return the one message that stands for an input we failed."""
+    trace = "".join(traceback.format_exception(error)).strip()
+    record = DeadLetter(
+        record_id=stored.key,
+        stage=spec.name,
+        error=encodable(f"{type(error).__name__}: {error}\n{trace[-ERROR_CHARS:]}"),
+        topic=spec.input.name,
+        partition=stored.partition,
+        offset=stored.offset,
+        head=stored.value[:HEAD_BYTES].decode("utf-8", "backslashreplace"),
+    )
+    cause = Cause(spec.name, spec.input.name, stored.partition, stored.offset, 0, 1)
+    return [Message(DEAD.name, record.key, encode(record), cause)]
+
+
+def state_message(stage: str, topic: str, partition: int, entries: Sequence[Kept]) -> Message:
+    """Return the message that adds entries to the state log of a Fold or a source."""
+    change = StateChange(tuple(entries))
+    cause = Cause(stage, topic, partition, entries[0].offset, 0, 1)
+    return Message(state_topic(stage).name, change.key, encode(change), cause)
