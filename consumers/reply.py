@@ -1,0 +1,50 @@
+"""What an LLM stage does with any reply before it reads its own part: only whole replies that are text count."""
+
+from dataclasses import replace
+from enum import StrEnum
+
+from consumers.llm.request import Completion, TooLong
+from stream.stage import Reject
+
+
+def whole(result: Completion | TooLong, reasons: type[StrEnum]) -> Completion | Reject:
+    """Return a reply that the model ended itself, with plain line ends; else a reject with one of the stage's
+    `reasons`: `prompt_too_long`, `stopped_for_length`, `not_finished` or `not_text`.
+
+    A reply that was cut off is no answer: it would teach a model to stop in the middle. Finish reason "stop" alone
+    counts in SelfCodeAlign too.
+    """
+    if isinstance(result, TooLong):
+        return too_long(result, reasons)
+    if result.finish_reason == "length":
+        return Reject(reasons("stopped_for_length"), evidence(result.text))
+    if result.finish_reason != "stop":
+        return Reject(reasons("not_finished"), f"finish reason {result.finish_reason}\n{evidence(result.text)}")
+    if not is_text(result.text):
+        return Reject(reasons("not_text"), evidence(result.text))
+    return replace(result, text=result.text.replace("\r\n", "\n").replace("\r", "\n"))
+
+
+def too_long(result: TooLong, reasons: type[StrEnum]) -> Reject:
+    """Return the reject of a prompt that was not sent."""
+    return Reject(
+        reasons("prompt_too_long"), f"{result.prompt_tokens} tokens and the reply exceed a context of {result.context}"
+    )
+
+
+def is_text(reply: str) -> bool:
+    r"""Whether a source file may hold it: no NUL, and no lone surrogate, which UTF-8 cannot write.
+
+    >>> [is_text(reply) for reply in ("ü", "a\0", "\ud800")]
+    [True, False, False]
+    """
+    return "\0" not in reply and evidence(reply) == reply
+
+
+def evidence(reply: str) -> str:
+    r"""Return the whole reply in a form that any topic can carry.
+
+    >>> evidence("a\ud800b")
+    'a\\ud800b'
+    """
+    return reply.encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,131 @@
+"""Answer an instruction several times, each answer with its tests. Reads `instructions`, writes `responses`.
+
+Source: SelfCodeAlign (arXiv:2410.24198), instruction to response; figures in recipe `selfcodealign`. A reply reads
+
+    (the answer, its code in Python blocks)
+
+    [Tests]
+    (the tests, in Python blocks)
+    [/Tests]
+
+where the last line is missing when it was the stop string.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from consumers import fences, reply
+from consumers.llm.request import LLM, Completion, Prompt, Request, Sampling, TooLong
+from consumers.prompt import FewShot
+from stream.records import Instruction, Response, Responses, Step, derived_id, sampling_seed
+from stream.stage import Map, Outcome, Reject
+
+VERSION = 1
+
+_TAGS = ("[Response]", "[Tests]", "[/Tests]")
+
+
+@dataclass(frozen=True, slots=True)
+class Params:
+    """Parameters of stage `responses`."""
+
+    samples: int  # per instruction, each a request of its own
+    shots: int
+    temperature: float
+    max_tokens: int
+
+    def __post_init__(self) -> None:
+        if self.samples < 1:
+            raise ValueError(f"expected samples >= 1, got {self.samples}")
+
+
+class Reason(StrEnum):
+    """Why a sample is no response."""
+
+    PROMPT_TOO_LONG = "prompt_too_long"
+    STOPPED_FOR_LENGTH = "stopped_for_length"
+    NOT_FINISHED = "not_finished"
+    NOT_TEXT = "not_text"
+    PARTS = "parts"  # not exactly one response and one tests part
+    NO_CODE = "no_code"
+    NO_TESTS = "no_tests"
+
+
+def ask(instruction: Instruction, prompts: FewShot, shots: int, number: int) -> Prompt:
+    """Ask for an answer with tests; the sampling seed `number` draws the shots too. Pure."""
+    return prompts.prompt(number, shots, {"instruction": instruction.text})
+
+
+def read(index: int, result: Completion | TooLong, step: Step) -> Response | Reject:
+    """Split sample `index` into response and tests, each with its code. Pure."""
+    done = reply.whole(result, Reason)
+    if isinstance(done, Reject):
+        return done
+    blocks = fences.blocks(done.text)
+    lines = done.text.split("\n")
+    tests_line = _tests_line(lines, blocks)
+    if tests_line is None:
+        return Reject(Reason.PARTS, done.text)
+    code = fences.python(block for block in blocks if block.first_line < tests_line)
+    if not code:
+        return Reject(Reason.NO_CODE, done.text)
+    tests = fences.python(block for block in blocks if block.first_line > tests_line)
+    if not tests:
+        return Reject(Reason.NO_TESTS, done.text)
+    return Response(
+        index,
+        "\n".join(lines[:tests_line]).strip(),
+        code,
+        tests,
+        done.finish_reason,
+        done.prompt_tokens,
+        done.completion_tokens,
+        replace(step, model=done.model),
+    )
+
+
+def _tests_line(lines: Sequence[str], blocks: Sequence[fences.Block]) -> int | None:
+    """Return the line that parts response and tests; None unless there is exactly one of each.
+
+    A tag counts on a line of its own outside code: `[Tests]` is also a fine section of an INI file.
+    """
+    inside = {line for block in blocks for line in range(block.first_line, block.end_line)}
+    tags = [n for n, line in enumerate(lines) if n not in inside and line.strip() in _TAGS]
+    if [lines[n].strip() for n in tags] == ["[Tests]", "[/Tests]"] and not "".join(lines[tags[1] + 1 :]).strip():
+        tags.pop()
+    return tags[0] if [lines[n].strip() for n in tags] == ["[Tests]"] else None
+
+
+def stage(params: Params, llm: LLM, prompts: FewShot, recipe_seed: int) -> Map[Instruction, Responses]:
+    """Return the stage. Raises WrongConfig when the prompt has fewer examples than `params.shots`."""
+    prompts.require(params.shots)
+    sampling = Sampling(params.temperature, params.max_tokens, prompts.stop)
+
+    async def answer(instruction: Instruction) -> Outcome[Responses]:
+        sample_ids = [derived_id(instruction.instruction_id, "responses", index) for index in range(params.samples)]
+        numbers = [sampling_seed(sample_id, recipe_seed) for sample_id in sample_ids]
+        # One prompt for all samples, as in the source: the server reads it once.
+        prompt = ask(instruction, prompts, params.shots, numbers[0])
+        requests = [Request(i, prompt, sampling, number) for i, number in zip(sample_ids, numbers, strict=True)]
+        results = await llm.complete(instruction.instruction_id, requests)
+        samples = [
+            read(index, result, Step("responses", VERSION, prompts.sha256, sampling_seed=number))
+            for index, (result, number) in enumerate(zip(results, numbers, strict=True))
+        ]
+        return outcome(instruction, samples, sample_ids)
+
+    return Map[Instruction, Responses].single(answer)
+
+
+def outcome(
+    instruction: Instruction, samples: Sequence[Response | Reject], sample_ids: Sequence[str]
+) -> Outcome[Responses]:
+    """Return the responses in one record, and a reject named by its own id for each other sample. Pure."""
+    responses = tuple(sample for sample in samples if isinstance(sample, Response))
+    rejects = tuple(
+        Reject(sample.reason, sample.evidence, sample_id)
+        for sample, sample_id in zip(samples, sample_ids, strict=True)
+        if isinstance(sample, Reject)
+    )
+    return Outcome((Responses(instruction, responses),) if responses else (), rejects)
