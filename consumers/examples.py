@@ -18,6 +18,9 @@ from stream.stage import Decision, Fold, Outcome, Reject
 
 VERSION = 1
 
+VERIFIED = "pass"
+"""The verdict that counts: `sandbox.Verdict.PASS`."""
+
 PLACEHOLDERS = ("todo", "fixme", "your code here", "notimplemented")
 """Words of unfinished code, searched in lower case as substrings, as in the source: "TodoList" is one too."""
 
@@ -55,7 +58,7 @@ def select(accepted: Accepted, record: Executions) -> Example | Reject:
     for response, execution in zip(record.responses, record.executions, strict=True):
         fault = check(accepted, record.instruction.text, response, execution)
         if fault is None:
-            passed = sum(e.verdict == "pass" for e in record.executions)
+            passed = sum(e.verdict == VERIFIED for e in record.executions)
             step = Step("examples", VERSION, verdict=f"{passed} of {len(record.executions)} passed")
             return Example(record.instruction, response, execution, step)
         faults.append(fault)
@@ -67,7 +70,7 @@ def select(accepted: Accepted, record: Executions) -> Example | Reject:
 
 def check(accepted: Accepted, instruction: str, response: Response, execution: Execution) -> tuple[Reason, str] | None:
     """Return the first rule that a response breaks, and how. Pure."""
-    if execution.verdict != "pass":
+    if execution.verdict != VERIFIED:
         return Reason.NO_PASSING_RESPONSE, ": ".join([execution.verdict, *execution.detail.splitlines()[-1:]])
     malformed = format_fault(response)
     if malformed is not None:

@@ -1,3 +1,5 @@
+from collections.abc import Sequence
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -74,9 +76,9 @@ async def test_all_requests_go_out_in_one_call() -> None:
     calls: list[int] = []
 
     class Counting(FakeLLM):
-        async def complete(self, record_id: str, requests: list[Request]) -> list[Completion | TooLong]:
+        async def complete(self, record_id: str, requests: Sequence[Request]) -> Sequence[Completion | TooLong]:
             calls.append(len(requests))
-            return list(await super().complete(record_id, requests))
+            return await super().complete(record_id, requests)
 
     await built_in(Counting(lambda _: GOOD)).call([instruction()])
     assert calls == [10]

@@ -1,3 +1,6 @@
+from collections.abc import Callable
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -81,8 +84,16 @@ def test_a_state_that_cannot_be_read_stops_the_stage() -> None:
         STAGE.restore(STAGE.new(), ["garbage"])
 
 
-@pytest.mark.parametrize("wrong", [{"threshold": 0}, {"threshold": 1.5}, {"ngram": 0}, {"rows": 5}, {"bands": 0}])
-def test_params_that_make_no_index_are_refused(wrong: dict[str, float]) -> None:
-    given_ = {"threshold": 0.5, "ngram": 5, "num_perm": 128, "bands": 32, "rows": 4}
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda: replace(PARAMS, threshold=0.0),
+        lambda: replace(PARAMS, threshold=1.5),
+        lambda: replace(PARAMS, ngram=0),
+        lambda: replace(PARAMS, bands=0),
+        lambda: replace(PARAMS, rows=5),
+    ],
+)
+def test_params_that_make_no_index_are_refused(wrong: Callable[[], unique.Params]) -> None:
     with pytest.raises(ValueError, match="expected"):
-        unique.Params(**{**given_, **wrong})
+        wrong()
