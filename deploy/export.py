@@ -19,11 +19,14 @@ import orjson
 
 from deploy.card import COUNTED, FileLine, card
 from deploy.columns import Column, columns_of
+from deploy.effective import stored_recipe
 from deploy.parquet import writer
 from stream.bus import Bus
 from stream.codec import decode
+from stream.config import suggestion
+from stream.embedded import Embedded
 from stream.errors import Fatal, WrongConfig
-from stream.topics import DEAD, REJECTS, Topic
+from stream.topics import DEAD, REJECTS, TOPICS, Topic
 
 ROW_GROUP_ROWS = 5_000
 CARD = "README.md"
@@ -41,6 +44,18 @@ class Exported:
 
 class ExportFailed(Fatal):
     """The disk would not take the export; the files of an earlier one are as they were."""
+
+
+async def export_from(directory: Path, namespace: str, topic: str, into: Path) -> Exported:
+    """Export a topic of the stream in `directory`, with the stream's recipe on the card.
+
+    Raises:  as `export`; BusMissing; WrongConfig for an unknown topic.
+    """
+    if topic not in TOPICS:
+        raise WrongConfig(f"there is no topic {topic}; {suggestion(topic, list(TOPICS))}")
+    async with Embedded.open(directory, namespace, create=False) as bus:
+        recipe = await stored_recipe(bus)
+        return await export(bus, TOPICS[topic], into, recipe.text if recipe else None)
 
 
 async def export(bus: Bus, topic: Topic, directory: Path, recipe: str | None = None) -> Exported:

@@ -1,0 +1,94 @@
+"""Commands that look at a stream and change nothing: status, show, rejects, dead, audit. A running `up` is not
+disturbed by them."""
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from deploy.options import NAMESPACE, BusUrl, Dir, Json, Namespace, bus_directory, put_json, say
+
+app = typer.Typer()
+
+Stage = Annotated[str | None, typer.Option("--stage", help="Of this stage alone.")]
+Samples = Annotated[int, typer.Option("--samples", min=0, help="How many of each group are shown, the latest.")]
+
+
+@app.command(epilog="Example: seedstream status --dir run --watch")
+def status(
+    directory: Dir = None,
+    bus: BusUrl = None,
+    namespace: Namespace = NAMESPACE,
+    watch: Annotated[bool, typer.Option("--watch", help="Again and again, with rates, until Ctrl-C.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show the funnel of a stream: what came into each stage, what came out, why the rest did not, and the lag."""
+    from deploy import looking
+
+    path = bus_directory(directory, bus)
+    if watch:
+        asyncio.run(looking.watch(path, namespace))
+    else:
+        asyncio.run(looking.status(path, namespace, as_json))
+
+
+@app.command(epilog="Example: seedstream show 3f9a1c --dir run")
+def show(
+    record_id: Annotated[str, typer.Argument(metavar="ID", help="A record's id, or its first characters.")],
+    directory: Dir = None,
+    bus: BusUrl = None,
+    namespace: Namespace = NAMESPACE,
+    as_json: Json = False,
+) -> None:
+    """Show one record with its lineage: up to its file, and down to all that was made from it."""
+    from deploy import looking
+
+    asyncio.run(looking.show(bus_directory(directory, bus), namespace, record_id, as_json))
+
+
+@app.command(epilog="Example: seedstream rejects --dir run --stage responses --reason no_tests")
+def rejects(
+    directory: Dir = None,
+    bus: BusUrl = None,
+    namespace: Namespace = NAMESPACE,
+    stage: Stage = None,
+    reason: Annotated[str | None, typer.Option("--reason", help="For this reason alone.")] = None,
+    samples: Samples = 2,
+    as_json: Json = False,
+) -> None:
+    """Show what was turned down, by stage and reason, with samples."""
+    from deploy import looking
+
+    asyncio.run(looking.rejects(bus_directory(directory, bus), namespace, stage, reason, samples, as_json))
+
+
+@app.command(epilog="Example: seedstream dead --dir run")
+def dead(
+    directory: Dir = None,
+    bus: BusUrl = None,
+    namespace: Namespace = NAMESPACE,
+    stage: Stage = None,
+    samples: Samples = 2,
+    as_json: Json = False,
+) -> None:
+    """Show the records that we failed, by stage and error, with samples. Exit 1 when there is one."""
+    from deploy import looking
+
+    if asyncio.run(looking.dead(bus_directory(directory, bus), namespace, stage, samples, as_json)):
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: seedstream audit --dir run")
+def audit(directory: Dir = None, bus: BusUrl = None, namespace: Namespace = NAMESPACE, as_json: Json = False) -> None:
+    """Prove that each input of each stage was emitted, rejected or dead-lettered, once. Exit 1 names what was not."""
+    from deploy import looking
+
+    holes = asyncio.run(looking.holes(bus_directory(directory, bus), namespace))
+    if as_json:
+        put_json(holes)
+    else:
+        for hole in holes:
+            print(hole)
+        say(f"{len(holes):,} holes" if holes else "every input has its outcomes, once")
+    if holes:
+        raise typer.Exit(1)

@@ -1,0 +1,119 @@
+"""What the looking commands do: open a stream's bus, read, and print."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from rich.live import Live
+from rich.text import Text
+
+from deploy import report, samples
+from deploy.funnel import Count, funnel
+from deploy.lineage import in_order, lineage
+from deploy.options import put_json, say
+from deploy.outline import legs, outline
+from stream.audit import audit
+from stream.bus import Bus
+from stream.embedded import Embedded
+from stream.outcomes import StageSpec
+
+LOOK_S = 2.0
+
+
+@asynccontextmanager
+async def opened(directory: Path, namespace: str) -> AsyncGenerator[tuple[Bus, Sequence[StageSpec]]]:
+    """Open the bus of a stream that has begun.
+
+    Raises:  BusMissing; WrongConfig when no stream has begun there.
+    """
+    async with Embedded.open(directory, namespace, create=False) as bus:
+        yield bus, await outline(bus)
+
+
+async def status(directory: Path, namespace: str, as_json: bool) -> None:
+    async with opened(directory, namespace) as (bus, specs):
+        counts = await funnel(bus, legs(specs))
+    if as_json:
+        put_json([asdict(count) for count in counts])
+    else:
+        report.console().print(report.funnel_table(counts))
+
+
+async def watch(directory: Path, namespace: str) -> None:
+    """Show the funnel and its rates until interrupted."""
+    async with opened(directory, namespace) as (bus, specs):
+        before: list[Count] = []
+        looked_s = time.monotonic()
+        with Live(Text("counting …"), console=report.console(), auto_refresh=False) as live:
+            while True:
+                started_s = time.monotonic()
+                counts = await funnel(bus, legs(specs))
+                rates = {
+                    b.stage: (c.done - b.done) / (started_s - looked_s) for b, c in zip(before, counts, strict=False)
+                }
+                live.update(report.funnel_table(counts, rates), refresh=True)
+                before, looked_s = counts, started_s
+                # Counting reads the rejects whole: a long history is not counted all the time.
+                await asyncio.sleep(max(LOOK_S, 4 * (time.monotonic() - started_s)))
+
+
+async def show(directory: Path, namespace: str, record_id: str, as_json: bool) -> None:
+    async with opened(directory, namespace) as (bus, _):
+        found = await lineage(bus, record_id, in_order(list(await bus.topics())))
+    if as_json:
+        put_json(
+            [
+                {
+                    "topic": f.topic.name, "partition": f.stored.partition, "offset": f.stored.offset,
+                    "depth": f.depth, "record": msgspec.to_builtins(f.record),
+                }
+                for f in found
+            ]
+        )  # fmt: skip
+        return
+    out = report.console()
+    out.print(report.record(found[0].record))
+    out.print(report.tree(found))
+
+
+async def rejects(
+    directory: Path, namespace: str, stage: str | None, reason: str | None, count: int, as_json: bool
+) -> None:
+    async with opened(directory, namespace) as (bus, _):
+        groups = await samples.rejects(bus, stage, reason, count)
+    _print_groups(groups, [[(s.record_id, s.evidence) for s in g.samples] for g in groups], as_json)
+
+
+async def dead(directory: Path, namespace: str, stage: str | None, count: int, as_json: bool) -> bool:
+    """Return whether there is one."""
+    async with opened(directory, namespace) as (bus, _):
+        groups = await samples.dead(bus, stage, count)
+    _print_groups(groups, [[(s.record_id, s.error) for s in g.samples] for g in groups], as_json)
+    return bool(groups)
+
+
+def _print_groups(
+    groups: Sequence[samples.Group[Any]], shown: Sequence[Sequence[tuple[str, str]]], as_json: bool
+) -> None:
+    if as_json:
+        put_json([msgspec.to_builtins(asdict(group) | {"samples": list(group.samples)}) for group in groups])
+        return
+    out = report.console()
+    for group, lines in zip(groups, shown, strict=True):
+        out.print(f"[bold]{group.stage}: {group.reason}: {group.count:,}")
+        for record_id, text in lines:
+            out.print(f"  {record_id}")
+            out.print(report.evidence(text))
+    if not groups:
+        say("none")
+
+
+async def holes(directory: Path, namespace: str) -> list[str]:
+    """Return what does not hold, one line each."""
+    async with opened(directory, namespace) as (bus, specs):
+        return [str(hole) for hole in await audit(bus, specs)]

@@ -1,0 +1,101 @@
+"""Flags, config file and recipe put together, in this order of precedence, and checked, before anything starts."""
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from consumers import prompt
+from consumers.llm.endpoint import Endpoint
+from consumers.prompt import FewShot
+from deploy import recipe as recipes
+from deploy import settings
+from deploy.effective import Asked, effective
+from deploy.recipe import Recipe
+from deploy.settings import Config
+from stream.config import Document, refuse, suggestion
+from stream.errors import WrongConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Flags:
+    """What the command line says over config file and recipe."""
+
+    recipe: str | None = None
+    config: Path | None = None
+    llm: str | None = None
+    model: str | None = None
+    api: Literal["completions", "chat"] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that is decided before a client is built."""
+
+    recipe: Recipe
+    config: Config
+    prompts: Mapping[str, FewShot]  # of each stage that asks a model
+    endpoints: Mapping[str, Endpoint]  # of each stage whose model is named
+    decontamination: Mapping[Path, str]  # files, and the hash of their content
+
+    def effective(self) -> dict[str, Any]:
+        """Return all that decides what the records look like (see `deploy.effective`)."""
+        asked = {stage: _asked(few_shot, self.endpoints.get(stage)) for stage, few_shot in self.prompts.items()}
+        return effective(self.recipe, asked, {path.name: sha256 for path, sha256 in self.decontamination.items()})
+
+
+def _asked(few_shot: FewShot, end: Endpoint | None) -> Asked:
+    return Asked(few_shot.sha256, end.model, end.api) if end else Asked(few_shot.sha256)
+
+
+def plan(flags: Flags) -> Plan:
+    """Read and check everything that flags name.
+
+    Raises:  WrongConfig.
+    """
+    config, document = settings.read(flags.config)
+    recipe = recipes.load(flags.recipe or config.recipe, document)
+    asking = [stage for stage in recipe.stages if stage.kind.asks]
+    prompts = {stage.name: prompt.load(recipe.prompts, stage.name) for stage in asking}
+    endpoints = {
+        stage.name: end for stage in asking if (end := _endpoint(stage.llm, stage.name, flags, config, document))
+    }
+    base = flags.config.parent if flags.config else Path()
+    decontamination = {base / name: _sha256(base / name) for name in config.decontamination}
+    return Plan(recipe, config, prompts, endpoints, decontamination)
+
+
+def _endpoint(
+    named: str | None, stage: str, flags: Flags, config: Config, document: Document | None
+) -> Endpoint | None:
+    """Return the endpoint of a stage: that of the flags, else the one it names, else the only one there is."""
+    if flags.llm is not None:
+        if flags.model is None:
+            raise WrongConfig(f"--llm {flags.llm}: name the model too, with --model")
+        try:
+            return Endpoint(flags.llm, flags.model, flags.api or "completions")
+        except ValueError as err:
+            raise WrongConfig(f"--llm {flags.llm}: {err}") from err
+    if named is not None and named not in config.llm:
+        message = f"no endpoint [llm.{named}] is there; {suggestion(named, list(config.llm))}"
+        if document is None:
+            raise WrongConfig(f"stage {stage}: {message}")
+        refuse(message, [document], ("stages", stage, "llm"))
+    if named is None and len(config.llm) > 1:
+        raise WrongConfig(
+            f"stage {stage} names no endpoint, and there are {len(config.llm)}: set llm in [stages.{stage}]"
+        )
+    end = config.llm[named] if named is not None else next(iter(config.llm.values()), None)
+    if end is None:
+        return None
+    return dataclasses.replace(end, model=flags.model or end.model, api=flags.api or end.api)
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as err:
+        raise WrongConfig(f"decontamination: {path} cannot be read: {err.strerror}") from err

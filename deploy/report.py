@@ -1,0 +1,132 @@
+"""What the commands print for people: the funnel, an example with its lineage, samples of rejects."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import cast
+
+import msgspec
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.rule import Rule
+from rich.syntax import Syntax
+from rich.table import Table
+from rich.text import Text
+
+from deploy.columns import steps
+from deploy.funnel import Count
+from deploy.lineage import Found
+from stream.records import DeadLetter, Example, File, Record, Rejected, Step
+
+ID_CHARS = 12
+REASONS = 3  # that the funnel names for a stage
+LINES = 12  # of an evidence that are shown
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return a console that cuts no table to 80 columns where the output is no terminal."""
+    out = Console(stderr=stderr, highlight=False)
+    return out if out.is_terminal else Console(stderr=stderr, highlight=False, width=160, no_color=True)
+
+
+def funnel_table(counts: Iterable[Count], rates: Mapping[str, float] | None = None) -> Table:
+    """Show what came in, what came out, and why the rest did not; with `rates`, inputs per second by stage."""
+    table = Table(box=None, pad_edge=False)
+    for name in ("stage", "in", "out", "rejected", "dead", "lag", *(["per s"] if rates is not None else []), "reasons"):
+        table.add_column(name, justify="left" if name in ("stage", "reasons") else "right", no_wrap=name == "stage")
+    for c in counts:
+        rate = [f"{rates.get(c.stage, 0):,.1f}"] if rates is not None else []
+        numbers = (c.done, c.out, c.rejected.total(), c.dead, c.lag)
+        table.add_row(c.stage, *(f"{number:,}" for number in numbers), *rate, _reasons(c))
+    return table
+
+
+def _reasons(count: Count) -> str:
+    ordered = count.rejected.most_common()
+    rest = sum(n for _, n in ordered[REASONS:])
+    return ", ".join([*(f"{reason} {n:,}" for reason, n in ordered[:REASONS]), *([f"others {rest:,}"] if rest else [])])
+
+
+def example(record: Example) -> RenderableType:
+    """Show one example in full, with its lineage."""
+    instruction, seed = record.instruction, record.instruction.concepts.seed
+    asked = f"{instruction.category}, {instruction.difficulty}, {', '.join(instruction.concepts.concepts)}"
+    return Group(
+        Rule(f"seed: {seed.name}, {place(seed.file, seed.line)}", align="left"),
+        Syntax(seed.code, seed.file.language, background_color="default"),
+        Rule(f"instruction: {asked}", align="left"),
+        Text(instruction.text),
+        Rule(f"response: sample {record.response.index}", align="left"),
+        Text(record.response.text),
+        Rule(f"tests: {record.execution.verdict}", align="left"),
+        Syntax(record.response.tests, instruction.language, background_color="default"),
+        Rule("lineage", align="left"),
+        *(Text(step_line(step)) for step in steps(record)),
+        Text(f"example {record.key}"),
+    )
+
+
+def record(found: Record) -> RenderableType:
+    """Show one record of any topic."""
+    if isinstance(found, Example):
+        return example(found)
+    fields = Table(box=None, pad_edge=False, show_header=False)
+    for name, value in _flat(msgspec.to_builtins(found)):
+        fields.add_row(Text(name, style="bold"), Text(str(value)))
+    return fields
+
+
+def _flat(value: object, at: str = "") -> Iterator[tuple[str, object]]:
+    if isinstance(value, dict):
+        for key, inner in cast("dict[str, object]", value).items():
+            yield from _flat(inner, f"{at}.{key}" if at else key)
+    elif isinstance(value, list) and any(isinstance(item, dict) for item in cast("list[object]", value)):
+        for index, item in enumerate(cast("list[object]", value)):
+            yield from _flat(item, f"{at}[{index}]")
+    else:
+        yield at, value
+
+
+def place(file: File, line: int) -> str:
+    """Name where code stands."""
+    revision = f" of {file.repository} at {(file.revision or '')[:ID_CHARS]}" if file.repository else ""
+    return f"{file.path}:{line} in {file.source}{revision}, licence {file.licence}"
+
+
+def step_line(step: Step) -> str:
+    """Name one step of a lineage.
+
+    >>> step_line(Step("seeds", 1, "a" * 64, "qwen", 7, "yes"))
+    'seeds version 1, prompt aaaaaaaaaaaa, model qwen, seed 7: yes'
+    """
+    asked = f", prompt {step.prompt_sha256[:ID_CHARS]}" if step.prompt_sha256 else ""
+    by = f", model {step.model}" if step.model else ""
+    sampled = f", seed {step.sampling_seed}" if step.sampling_seed is not None else ""
+    return f"{step.stage} version {step.version}{asked}{by}{sampled}{f': {step.verdict}' if step.verdict else ''}"
+
+
+def evidence(text: str) -> RenderableType:
+    """Show the first lines of what a reject or a dead letter holds."""
+    lines = text.splitlines()
+    more = [f"… {len(lines) - LINES:,} more lines"] if len(lines) > LINES else []
+    return Padding(Text("\n".join(lines[:LINES] + more)), (0, 0, 0, 4))
+
+
+def tree(found: Sequence[Found]) -> RenderableType:
+    """Show a record, and below it what was made from it, topic by topic."""
+    lines: list[RenderableType] = []
+    for name, group in groupby(found, key=lambda f: f.topic.name):
+        members = list(group)
+        lines.append(Text(f"{name}: {len(members):,}", style="bold"))
+        lines += [Padding(Text(found_line(f)), (0, 0, 0, 2)) for f in members]
+    return Group(*lines)
+
+
+def found_line(found: Found) -> str:
+    """Name one record and its position."""
+    stored, record = found.stored, found.record
+    where = f"{stored.key[:ID_CHARS]} at {found.topic.name}[{stored.partition}]@{stored.offset}"
+    if isinstance(record, Rejected):
+        return f"{where} by {record.stage}: {record.reason}: {record.evidence.splitlines()[0][:100]}"
+    if isinstance(record, DeadLetter):
+        return f"{where} by {record.stage}: {record.error.splitlines()[0][:100]}"
+    return where

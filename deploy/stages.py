@@ -1,0 +1,61 @@
+"""The stages there are, as a table: the one place that knows which module makes a topic, from which records, with
+which parameters and clients."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Generic, TypeVar
+
+from consumers import concepts, examples, responses, seeds, unique
+from consumers.instructions import from_concepts
+from consumers.llm.request import LLM
+from consumers.prompt import FewShot
+from stream.records import Concepts, Executions, Instruction, Record, Seed
+from stream.stage import Fold, Map
+
+P = TypeVar("P")
+Shape = Map[Any, Any] | Fold[Any, Any, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Clients:
+    """What the stages to be run are built from. What none of them needs is not there."""
+
+    seed: int  # the recipe's, of every sampling
+    llm: Mapping[str, LLM]  # by stage
+    prompts: Mapping[str, FewShot]  # by stage
+
+
+@dataclass(frozen=True, slots=True)
+class Kind(Generic[P]):
+    """One way to make a topic."""
+
+    topic: str  # that it writes, and the name of its stage
+    variant: str | None  # where papers differ in how the topic is made
+    reads: type[Record]
+    version: int
+    params: type[P]  # a stage's table in a recipe is read into it
+    reasons: type[StrEnum]
+    build: Callable[[P, Clients], Shape]
+    fold: bool = False  # keeps a state
+    asks: bool = False  # a model, with a prompt from files
+    pool: bool = False  # needs processes, for work that keeps a core busy
+    box: bool = False  # needs the sandbox
+
+
+# fmt: off
+KINDS: tuple[Kind[Any], ...] = (
+    Kind("unique", None, Seed, unique.VERSION, unique.Params, unique.Reason,
+         lambda p, c: unique.stage(p, c.seed), fold=True),
+    Kind("seeds", None, Seed, seeds.VERSION, seeds.Params, seeds.Reason,
+         lambda p, c: seeds.stage(p, c.llm["seeds"], c.prompts["seeds"], c.seed), asks=True),
+    Kind("concepts", None, Seed, concepts.VERSION, concepts.Params, concepts.Reason,
+         lambda p, c: concepts.stage(p, c.llm["concepts"], c.prompts["concepts"], c.seed), asks=True),
+    Kind("instructions", "from_concepts", Concepts, from_concepts.VERSION, from_concepts.Params, from_concepts.Reason,
+         lambda p, c: from_concepts.stage(p, c.llm["instructions"], c.prompts["instructions"], c.seed), asks=True),
+    Kind("responses", None, Instruction, responses.VERSION, responses.Params, responses.Reason,
+         lambda p, c: responses.stage(p, c.llm["responses"], c.prompts["responses"], c.seed), asks=True),
+    Kind("examples", None, Executions, examples.VERSION, examples.Params, examples.Reason,
+         lambda p, c: examples.stage(p, c.seed), fold=True),
+)
+# fmt: on
