@@ -1,9 +1,9 @@
 """Which licence a text grants, as an SPDX identifier: from a file's head, or from a folder's LICENSE.
 
 Offline and small on purpose: the licences under which Python code is commonly published, by sentences that each has
-and no other has, rather than a comparison with the 700 texts of the SPDX list. (Libraries were looked at: scancode
-weighs 100 MB, the small ones fetch an index at first use or compare every text, and none is widely used.) A doubt ends
-in "unknown", which an allow-list lets through only by name.
+and no other has, rather than a comparison with all texts of the SPDX list (the libraries that do so are scanners for
+whole products, or fetch an index at first use). A doubt ends in "unknown", which an allow-list lets through only by
+name.
 """
 
 import re
@@ -19,6 +19,7 @@ _FILE = re.compile(
 _CODE = re.compile(r"\.(?:py[a-z]?|[ch]|js|ts|html?|json|ya?ml|toml|css|sh|exe|so)$", re.IGNORECASE)
 
 _TAG = re.compile(r"SPDX-License-Identifier:[ \t]*([^\n]*)", re.IGNORECASE)
+_TOP_CHARS = 400  # where a LICENSE has its tag; further down it tags bundled code
 _TAG_END = re.compile(r"""\s*(?:\*/|-->|"{3}|'{3}|["'#].*)?\s*$""")
 
 _HINT = re.compile(r"licen[cs]|permission|redistribution|proprietary|confidential|unencumbered|cc0|gpl", re.IGNORECASE)
@@ -66,7 +67,7 @@ _TEXTS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
     # Terms that bind and that we cannot name: better none than the wrong one.
     ("commons clause",                              (("", UNKNOWN),)),
     ("creative commons attribution|gnu free documentation license", (("", UNKNOWN),)),
-    ("permission is hereby granted|permission to use copy modify",  (("", UNKNOWN),)),
+    ("permission is hereby granted|permission to use copy modify|redistribution and use", (("", UNKNOWN),)),
     ("proprietary and confidential|confidential and proprietary|unauthorized copying", (("", UNKNOWN),)),
 )
 
@@ -121,8 +122,8 @@ def of_text(text: str) -> str:
     First, because the project's own terms stand there and those of code it bundles after them. A GNU licence's text
     does not say whether later versions will do, so it is taken for "only"; a file's head may say more.
     """
-    tags = _TAG.findall(text)
-    return (_of_tags(tags[:1]) if tags else _of_words(_words(text))) or UNKNOWN
+    tags = _TAG.findall(text[:_TOP_CHARS])
+    return (_of_tags(tags) if tags else _of_words(_words(text))) or UNKNOWN
 
 
 def of_folder(texts: Mapping[str, str]) -> str:
@@ -148,11 +149,14 @@ def _together(licences: Iterable[str]) -> str | None:
 
 
 def _of_tags(tags: Iterable[str]) -> str:
-    found = {spdx.canonical(_TAG_END.sub("", tag)) for tag in tags}
-    if None in found:
+    """All tags hold together: a file with parts of several origins has several."""
+    found = [spdx.canonical(_TAG_END.sub("", tag)) for tag in tags]
+    names = sorted({name for name in found if name is not None})
+    if None in found or not names:
         return UNKNOWN
-    names = sorted(name for name in found if name is not None)
-    return names[0] if len(names) == 1 else spdx.canonical(" AND ".join(f"({name})" for name in names)) or UNKNOWN
+    if len(names) == 1:
+        return names[0]
+    return " AND ".join(f"({name})" if " OR " in name else name for name in names)
 
 
 def _words(text: str) -> str:
