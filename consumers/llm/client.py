@@ -1,0 +1,267 @@
+"""The client of one endpoint, shared by all stages that ask it. `request.LLM` says what it promises to a stage.
+
+It neither retries nor waits by a policy of its own: the runner does, by the class of the error. What it waits for is a
+permit (`permits`, `window`).
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+
+from consumers.llm import apis, lengths, render
+from consumers.llm.endpoint import Endpoint
+from consumers.llm.errors import Refused
+from consumers.llm.failures import ContextExceeded
+from consumers.llm.permits import Permits, Urgency
+from consumers.llm.request import LLM, Completion, Request, TooLong
+from consumers.llm.servers import Servers
+from consumers.llm.unfinished import Unfinished, UnfinishedRecords
+from consumers.llm.usage import Snapshot, Usage
+from consumers.llm.window import Window
+from stream.errors import Fatal, Permanent, PipelineError, Transient, Unavailable, WrongConfig
+
+
+@dataclass(slots=True)
+class Flight:
+    """A request under way, and how many calls wait for it."""
+
+    task: asyncio.Task[None]
+    waiting: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """A request, who asks it, and where its result goes."""
+
+    stage: str
+    urgency: Urgency
+    record: Unfinished
+    request: Request
+
+
+class LLMClient:
+    """`async with LLMClient(endpoint) as client`, then `client.for_stage(name, depth)` for each stage.
+
+    Raises:  WrongConfig when the variable named in `endpoint.key_env` is not set.
+    """
+
+    def __init__(self, endpoint: Endpoint, environ: Mapping[str, str] = os.environ) -> None:
+        key = environ.get(endpoint.key_env) if endpoint.key_env else None
+        if endpoint.key_env and not key:
+            raise WrongConfig(f"the environment variable {endpoint.key_env}, named in key_env, is not set")
+        self.endpoint = endpoint
+        self._servers = Servers(endpoint, key)
+        self._window = Window(endpoint.concurrency, endpoint.concurrency_min, endpoint.concurrency_max)
+        self._permits = Permits(self._window)
+        self._unfinished = UnfinishedRecords()
+        self._flights: dict[str, Flight] = {}
+        self._usage: dict[str, Usage] = {}
+
+    async def __aenter__(self) -> "LLMClient":
+        await self._servers.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await _cancelled([flight.task for flight in self._flights.values()])
+        await self._servers.close()
+
+    async def check(self) -> None:
+        """Ask every server for its models.
+
+        Raises:  EndpointDown, naming the url, when none of them answers; WrongConfig when one does not offer the
+                 model, with the names it does offer, refuses the key, or is no LLM server.
+        """
+        await self._servers.check()
+
+    def for_stage(self, name: str, depth: int) -> LLM:
+        """Return the endpoint as stage `name` sees it. The greater its `depth`, the nearer to the end of the stream it
+        is, and the sooner it is served."""
+        self._usage.setdefault(name, Usage())
+        return StageLLM(self, name, depth)
+
+    def usage(self) -> Mapping[str, Usage]:
+        """Return what each stage has used since the client was opened."""
+        return dict(self._usage)
+
+    def snapshot(self) -> Snapshot:
+        """Return the state of the endpoint, for the live view and for metrics."""
+        permits = self._permits
+        limit = self._window.limit
+        return Snapshot(time.monotonic(), self.usage(), permits.in_flight, permits.waiting, limit, self._servers.down)
+
+    async def complete(
+        self, stage: str, depth: int, record_id: str, requests: Sequence[Request]
+    ) -> Sequence[Completion | TooLong]:
+        """See `request.LLM.complete`. It ends, well or badly, only when none of its requests is under way any more."""
+        record = self._unfinished.enter(stage, record_id)
+        whole = False
+        try:
+            await self._run(
+                Errand(stage, Urgency(-depth, record.ordinal, sample), record, request)
+                for sample, request in enumerate(requests)
+                if request.request_id not in record.results
+            )
+            results = [record.results[request.request_id] for request in requests]
+            whole = True
+            return results
+        finally:
+            self._unfinished.leave(stage, record_id, whole)
+
+    async def _run(self, errands: Iterable[Errand]) -> None:
+        """Run all errands to their end, those that another call has under way together with it; raise the worst of
+        their errors."""
+        flights: dict[str, Flight] = {}
+        for errand in errands:
+            if errand.request.request_id not in flights:
+                flights[errand.request.request_id] = self._join(errand)
+        try:
+            if flights:
+                await asyncio.wait([flight.task for flight in flights.values()])
+        finally:
+            await self._leave(flights)
+        errors = [error for flight in flights.values() if (error := flight.task.exception())]
+        if errors:
+            raise worst(errors)
+
+    def _join(self, errand: Errand) -> Flight:
+        request_id = errand.request.request_id
+        flight = self._flights.get(request_id)
+        if flight is None:
+            flight = self._flights[request_id] = Flight(asyncio.create_task(self._ask(errand)))
+        flight.waiting += 1
+        return flight
+
+    async def _leave(self, flights: Mapping[str, Flight]) -> None:
+        """Wait no longer. What nobody waits for any more is cancelled, and has ended when this returns."""
+        unwanted: list[asyncio.Task[None]] = []
+        for request_id, flight in flights.items():
+            flight.waiting -= 1
+            if not flight.waiting:
+                del self._flights[request_id]
+                unwanted.append(flight.task)
+        await _cancelled(unwanted)
+
+    async def _ask(self, errand: Errand) -> None:
+        """Ask once, and keep the result with the record."""
+        request = errand.request
+        prompt = apis.prompt_field(self.endpoint, request.prompt)
+        estimated = prompt.estimated_tokens
+        context = self.endpoint.context
+        fit = lengths.fit(estimated, request.sampling.max_tokens, context) if context else lengths.Fit.YES
+        result: Completion | TooLong
+        if context and fit is lengths.Fit.NO:
+            result = TooLong(estimated, context)
+        else:
+            result = await self._send(errand, prompt, estimated, fit)
+        if isinstance(result, TooLong):
+            self._count(errand.stage, Usage(too_long=1))
+        errand.record.results[request.request_id] = result
+
+    async def _send(
+        self, errand: Errand, prompt: apis.PromptField, estimated: int, fit: lengths.Fit
+    ) -> Completion | TooLong:
+        """Wait for a permit, and ask."""
+        body = apis.body(self.endpoint, errand.request, prompt)
+        ticket = await self._permits.acquire(errand.urgency, errand.stage)
+        give_back = self._permits.gone
+        try:
+            if fit is lengths.Fit.CLOSE and (too_long := await self._measured(errand.request, prompt, estimated)):
+                return too_long
+            started_s = time.monotonic()
+            reply = await self._servers.complete(body)
+            give_back = self._permits.succeeded
+        except ContextExceeded:
+            return TooLong(estimated, self.endpoint.context or 0)
+        except PipelineError as err:
+            if isinstance(err, Refused):
+                give_back = self._permits.refused
+            self._count(errand.stage, Usage(failed=1))
+            raise
+        finally:
+            give_back(ticket)
+        return self._completion(errand, reply, estimated, time.monotonic() - started_s)
+
+    async def _measured(self, request: Request, prompt: apis.PromptField, estimated: int) -> TooLong | None:
+        """Tell whether a prompt near the limit is over it, by the server's count where it has a tokenizer."""
+        assert self.endpoint.context is not None
+        tokens = await self._servers.count(prompt)
+        tokens = estimated if tokens is None else tokens
+        over = tokens + request.sampling.max_tokens > self.endpoint.context
+        return TooLong(tokens, self.endpoint.context) if over else None
+
+    def _completion(self, errand: Errand, reply: apis.Reply, estimated: int, seconds: float) -> Completion:
+        tokens = reply.usage or apis.Tokens(estimated, lengths.estimate(reply.text))
+        used = Usage(
+            requests=1,
+            estimated=int(reply.usage is None),
+            prompt_tokens=tokens.prompt_tokens,
+            completion_tokens=tokens.completion_tokens,
+            cost=self.endpoint.cost(tokens.prompt_tokens, tokens.completion_tokens),
+            seconds=seconds,
+        )
+        self._count(errand.stage, used)
+        text = reply.text
+        if self.endpoint.api == "chat":
+            text = render.after_prefill(errand.request.prompt, text)
+        return Completion(
+            text=text,
+            finish_reason=reply.choices[0].finish_reason,
+            prompt_tokens=tokens.prompt_tokens,
+            completion_tokens=tokens.completion_tokens,
+            model=reply.model or self.endpoint.model,
+        )
+
+    def _count(self, stage: str, more: Usage) -> None:
+        self._usage[stage] = self._usage.get(stage, Usage()) + more
+
+
+@dataclass(frozen=True, slots=True)
+class StageLLM:
+    """The endpoint as one stage sees it."""
+
+    client: LLMClient
+    stage: str
+    depth: int
+
+    @property
+    def model(self) -> str:
+        return self.client.endpoint.model
+
+    async def complete(self, record_id: str, requests: Sequence[Request]) -> Sequence[Completion | TooLong]:
+        """See `request.LLM.complete`."""
+        return await self.client.complete(self.stage, self.depth, record_id, requests)
+
+
+_WORST = (Fatal, Unavailable, Permanent, Transient)
+
+
+def worst(errors: Sequence[BaseException]) -> BaseException:
+    """Return the error that decides what becomes of the record.
+
+    A defect of ours is hidden by nothing; then Fatal. Unavailable comes before Permanent, because waiting costs
+    nothing and a server that is ill may refuse what is right. Permanent comes before Transient: the record cannot
+    succeed, and trying the others again would only be paid for.
+    """
+    for error in errors:
+        if not isinstance(error, PipelineError):
+            return error
+    kind = next(kind for kind in _WORST if any(isinstance(error, kind) for error in errors))
+    return max((error for error in errors if isinstance(error, kind)), key=_wish_s)
+
+
+def _wish_s(error: BaseException) -> float:
+    return (error.retry_after_s or 0.0) if isinstance(error, Unavailable) else 0.0
+
+
+async def _cancelled(tasks: Collection[asyncio.Task[None]]) -> None:
+    """Cancel tasks and wait until they have ended."""
+    for task in tasks:
+        task.cancel()
+    running = [task for task in tasks if not task.done()]
+    if running:
+        await asyncio.wait(running)

@@ -1,0 +1,47 @@
+"""A prompt as one text or as chat messages. Pure; the forms are those of `request.Prompt`."""
+
+from consumers.llm.request import Prompt
+
+Message = dict[str, str]
+
+
+def completion_text(prompt: Prompt) -> str:
+    """Return the prompt that a completion goes on from: it ends with the prefill.
+
+    >>> print(completion_text(Prompt("Add.", (), "1 + 1", "= ")) + "2")
+    Add.
+    <BLANKLINE>
+    ## Example 1
+    1 + 1
+    = 2
+    """
+    parts = [f"{shot.ask}\n{shot.reply}" for shot in prompt.shots] + [f"{prompt.ask}\n{prompt.prefill}"]
+    examples = [f"## Example {number}\n{part}" for number, part in enumerate(parts, 1)]
+    return "\n\n".join([prompt.system, *examples] if prompt.system else examples)
+
+
+def messages(prompt: Prompt) -> list[Message]:
+    """Return the prompt as a conversation that the model is to continue.
+
+    >>> [m["role"] for m in messages(Prompt("Add.", (), "1 + 1"))]
+    ['system', 'user']
+    """
+    shots = [
+        message
+        for shot in prompt.shots
+        for message in ({"role": "user", "content": shot.ask}, {"role": "assistant", "content": shot.reply})
+    ]
+    system = [{"role": "system", "content": prompt.system}] if prompt.system else []
+    return [*system, *shots, {"role": "user", "content": prompt.ask}]
+
+
+def after_prefill(prompt: Prompt, reply: str) -> str:
+    """Return a chat reply without the prefill and the white space before it.
+
+    >>> after_prefill(Prompt("", (), "Good?", "[Verdict]\\n"), " [Verdict]\\nYes")
+    'Yes'
+    >>> after_prefill(Prompt("", (), "Good?", "[Verdict]\\n"), "Yes")
+    'Yes'
+    """
+    begun = reply.lstrip()
+    return begun.removeprefix(prompt.prefill) if prompt.prefill and begun.startswith(prompt.prefill) else reply

@@ -1,0 +1,158 @@
+"""The servers of one endpoint, over HTTP: one question in, a reply or an error of ours out.
+
+Where there are several, one that cannot be reached or takes no more is passed over for the next one, since it has done
+no work. A request that broke in the middle may have been paid, and is the runner's to decide.
+"""
+
+import asyncio
+import time
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from http import HTTPStatus
+
+import msgspec
+
+from consumers.llm import apis, failures
+from consumers.llm.endpoint import Endpoint
+from consumers.llm.errors import Refused
+from consumers.llm.failures import Answer
+from consumers.llm.hosts import Host, Hosts
+from consumers.llm.wire import Wire
+from stream.errors import EndpointDown, PipelineError, Transient, Unavailable, WrongConfig
+
+SMALL_S = 30.0
+"""Limit of the small questions: which models there are, how long a text is."""
+
+NO_TOKENIZER = {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED}
+
+
+class Servers:
+    """The servers of `endpoint`; `key` goes with each request."""
+
+    def __init__(self, endpoint: Endpoint, key: str | None) -> None:
+        self._endpoint = endpoint
+        self._key = key
+        self._hosts = Hosts(endpoint.urls)
+        headers = {"authorization": f"Bearer {key}"} if key else {}
+        self._wires = {url: Wire(url, headers) for url in endpoint.urls}
+        self._stack = AsyncExitStack()
+        self._has_tokenizer = True  # until a server says it has none
+
+    async def open(self) -> None:
+        """Make ready to connect."""
+        for wire in self._wires.values():
+            await self._stack.enter_async_context(wire)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._stack.aclose()
+
+    @property
+    def down(self) -> tuple[str, ...]:
+        """Urls that are left out at present."""
+        return self._hosts.down
+
+    async def complete(self, body: bytes) -> apis.Reply:
+        """Ask for one sample.
+
+        Raises:  EndpointDown, RequestTimedOut, BadReply, Permanent, WrongConfig, ContextExceeded.
+        """
+        path = apis.path(self._endpoint)
+        host, answer = await self._exchange(path, body, self._endpoint.timeout_s)
+        if answer.status == HTTPStatus.NOT_FOUND:
+            raise await self._not_found(host, path, answer)
+        self._raise_failure(host, answer)
+        return apis.reply(answer.body, host.url)
+
+    async def count(self, prompt: apis.PromptField) -> int | None:
+        """Return the tokens of a prompt as the server counts them; None when it has no way to ask.
+
+        Raises:  as `complete`.
+        """
+        if not self._has_tokenizer:
+            return None
+        host, answer = await self._exchange("/tokenize", apis.tokenize_body(self._endpoint, prompt), SMALL_S)
+        if answer.status not in NO_TOKENIZER:
+            self._raise_failure(host, answer)
+            try:
+                return msgspec.json.decode(answer.body, type=apis.Count).count
+            except msgspec.DecodeError:
+                pass  # a tokenizer of another kind
+        self._has_tokenizer = False
+        return None
+
+    async def check(self) -> None:
+        """See `LLMClient.check`."""
+        answers = await asyncio.gather(*(self._models(host) for host in self._hosts.all))
+        down = [answer for answer in answers if isinstance(answer, PipelineError)]
+        if len(down) == len(answers):
+            raise down[0] if isinstance(down[0], EndpointDown) else EndpointDown(str(down[0]))
+        for host, offered in zip(self._hosts.all, answers, strict=True):
+            if isinstance(offered, list) and self._endpoint.model not in offered:
+                raise self._no_model(host, offered)
+
+    async def _exchange(self, path: str, body: bytes, timeout_s: float) -> tuple[Host, Answer]:
+        """Send to the best server, and to the next best where it is down."""
+        tried: set[str] = set()
+        down: EndpointDown | None = None
+        while host := self._hosts.choose(time.monotonic(), tried):
+            tried.add(host.url)
+            try:
+                return host, await self._exchange_with(host, "POST", path, body, timeout_s)
+            except EndpointDown as err:
+                down = err
+        if down is None:
+            wish_s = self._hosts.shortest_wish_s(time.monotonic())
+            urls = ", ".join(host.url for host in self._hosts.all)
+            down = Refused(f"{urls} wants no request for {wish_s:.0f} s", retry_after_s=wish_s)
+        raise down
+
+    async def _exchange_with(self, host: Host, method: str, path: str, body: bytes | None, timeout_s: float) -> Answer:
+        # vLLM's tokenizer stands beside /v1, not under it.
+        base_url = host.url.removesuffix("/v1") if path == "/tokenize" else host.url
+        host.in_flight += 1
+        try:
+            answer = await self._wires[host.url].send(method, base_url + path, body, timeout_s)
+            if refusal := failures.refusal(answer, host.url, datetime.now(UTC)):
+                raise refusal
+        except EndpointDown as err:
+            self._hosts.failed(host, time.monotonic(), err.retry_after_s)
+            raise
+        finally:
+            host.in_flight -= 1
+        self._hosts.answered(host)
+        return answer
+
+    def _raise_failure(self, host: Host, answer: Answer) -> None:
+        error = failures.failure(answer, host.url, self._endpoint.key_env, self._key)
+        if error:
+            raise error
+
+    async def _models(self, host: Host) -> list[str] | Unavailable | Transient | None:
+        """Return the models that a server offers; None when it keeps no list; what kept it from answering.
+
+        Raises:  WrongConfig when it refuses the key, or speaks another API.
+        """
+        try:
+            answer = await self._exchange_with(host, "GET", "/models", None, SMALL_S)
+            if answer.status == HTTPStatus.NOT_FOUND:
+                return None
+            self._raise_failure(host, answer)
+        except (Unavailable, Transient) as err:
+            return err
+        try:
+            return [card.id for card in msgspec.json.decode(answer.body, type=apis.Models).data]
+        except msgspec.DecodeError as err:
+            said = apis.shown(answer.body)
+            raise WrongConfig(f"{host.url} answers, but does not speak the OpenAI API: {said}") from err
+
+    async def _not_found(self, host: Host, path: str, answer: Answer) -> WrongConfig:
+        """Return what a 404 means: the model is not there, or this API is not."""
+        offered = await self._models(host)
+        if isinstance(offered, list) and self._endpoint.model not in offered:
+            return self._no_model(host, offered)
+        said = failures.words(answer.body)
+        return WrongConfig(f"{host.url}{path} answers 404; is api = {self._endpoint.api!r} right? {said}")
+
+    def _no_model(self, host: Host, offered: list[str]) -> WrongConfig:
+        return WrongConfig(f"{host.url} does not offer model {self._endpoint.model!r}, but {', '.join(offered)}")

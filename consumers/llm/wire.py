@@ -1,0 +1,98 @@
+"""HTTP to one server. httpx with aiohttp underneath: its own pool spends most of the time searching itself once some
+hundred requests are in flight. No exception of either library leaves this file."""
+
+import asyncio
+import urllib.request
+from collections.abc import Mapping
+from ipaddress import ip_address
+from types import TracebackType
+from urllib.parse import urlsplit
+
+import aiohttp
+import httpx
+from httpx_aiohttp import AiohttpTransport
+
+from consumers.llm.failures import Answer
+from stream.errors import EndpointDown, RequestTimedOut
+
+CONNECT_S = 10.0
+
+IDLE_S = 3.0
+"""How long an unused connection is kept. Below the 5 s of the usual servers: else a request would now and then go out
+on a connection that the other side is just closing."""
+
+_UNREACHABLE = (
+    aiohttp.ClientConnectorError,  # refused, no route, unknown name, TLS
+    aiohttp.ConnectionTimeoutError,
+    aiohttp.ClientHttpProxyError,
+)
+
+
+class Wire:
+    """Connections to one server: as many as there are requests in flight."""
+
+    def __init__(self, base_url: str, headers: Mapping[str, str]) -> None:
+        proxy = environment_proxy(base_url)
+        self._base_url = base_url
+        transport = AiohttpTransport(client=self._session, proxy=httpx.Proxy(proxy) if proxy else None)
+        self._ssl = transport.ssl_context
+        self._http = httpx.AsyncClient(
+            transport=transport, headers=dict(headers), timeout=httpx.Timeout(None, connect=CONNECT_S)
+        )
+
+    def _session(self) -> aiohttp.ClientSession:
+        # Without a limit of connections: permits are the limit.
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_S, ssl=self._ssl)
+        return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+
+    async def __aenter__(self) -> "Wire":
+        await self._http.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._http.__aexit__(kind, error, trace)
+
+    async def send(self, method: str, url: str, body: bytes | None, timeout_s: float) -> Answer:
+        """Send a request and return the whole answer, whatever its status.
+
+        Raises:  EndpointDown when no connection could be made: nothing was sent; RequestTimedOut when the answer did
+                 not come, or not whole.
+        """
+        headers = {"content-type": "application/json"} if body is not None else {}
+        try:
+            async with asyncio.timeout(timeout_s):
+                response = await self._http.request(method, url, content=body, headers=headers)
+        except TimeoutError as err:
+            raise RequestTimedOut(f"{url} gave no whole answer within {timeout_s:g} s") from err
+        except (httpx.HTTPError, aiohttp.ClientError, OSError, ValueError) as err:
+            # The transport reports a refused connection as a timeout: only the cause tells them apart.
+            cause = err.__cause__ if isinstance(err, httpx.HTTPError) and err.__cause__ else err
+            said = str(cause) or type(cause).__name__
+            if isinstance(cause, _UNREACHABLE):
+                raise EndpointDown(f"{self._base_url} cannot be reached: {said}") from err
+            raise RequestTimedOut(f"the connection to {self._base_url} broke: {said}") from err
+        return Answer(response.status_code, response.headers, response.content)
+
+
+def environment_proxy(url: str) -> str | None:
+    """Return the proxy that the environment names for a url (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, but for NO_PROXY).
+
+    Never one for this machine itself: a variable set for the world outside would cut off the server beside us.
+    """
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if host == "localhost" or host.endswith(".localhost") or _is_loopback(host):
+        return None
+    if urllib.request.proxy_bypass(host):
+        return None
+    proxies = urllib.request.getproxies()
+    return proxies.get(parts.scheme) or proxies.get("all")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
