@@ -1,0 +1,183 @@
+"""The imports that a function cut out of its file needs in front of it. Pure; on the standard library's `symtable`.
+
+The reference asks autoimport, which sees the bare function and guesses from what is installed. We see the file: a name
+that the function leaves open is bound by the import that binds it there, or it stays open (a helper or a constant of
+the module, a star import), and the type check rejects the function as not self-contained. So the outcome depends on
+the file alone. Relative imports mean nothing outside their package and are left out.
+"""
+
+import ast
+import re
+import symtable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from consumers.extraction import ImportStatement
+from consumers.python311 import BUILTINS, MODULE_NAMES, STANDARD_LIBRARY
+
+# `symtable` sees neither an annotation inside a string nor one inside a comment. The first pattern only suspects.
+_QUOTED_ANNOTATION = re.compile(r"(?:->|[\w\])]\s*:)[\w .,|\[\]]*[\"']")
+_TYPE_COMMENT = re.compile(r"#\s*type:\s*([^\n]*)")
+_IDENTIFIER = re.compile(r"[^\W\d]\w*")
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """One name that an import statement binds."""
+
+    name: str
+    module: str
+    statement: str  # "import" or "from MODULE import"
+    clause: str  # what stands behind it: "os.path", "numpy as np"
+    conditional: bool
+    position: int  # in the order of the file
+
+    @property
+    def standard(self) -> bool:
+        return self.module.partition(".")[0] in STANDARD_LIBRARY
+
+
+@dataclass(frozen=True, slots=True)
+class Imports:
+    """What the imports of one file bind, and whether its annotations are left unevaluated (PEP 563)."""
+
+    bindings: Mapping[str, Sequence[Binding]]
+    future_annotations: bool
+
+
+def read(statements: Iterable[ImportStatement], definitions: Mapping[str, int]) -> Imports:
+    """Collect what a file's imports bind. A name that a definition binds later is no import any more.
+
+    `definitions` is `Module.definitions()`. A statement that is not Python binds nothing.
+    """
+    bindings: dict[str, list[Binding]] = {}
+    future_annotations = False
+    for statement in statements:
+        for binding in _bound_by(statement):
+            if binding.module == "__future__":
+                future_annotations |= binding.clause == "annotations"
+            elif definitions.get(binding.name, -1) < binding.position:
+                bindings.setdefault(binding.name, []).append(binding)
+    return Imports(bindings, future_annotations)
+
+
+def infer(code: str, imports: Imports) -> tuple[str, ...]:
+    """Return the import lines that `code` needs, in the order of its file, names from one module on one line.
+
+    Cost:    O(n).
+    Raises:  SyntaxError (ValueError for a NUL) when `code` is not Python.
+
+    >>> file = [ImportStatement("import os, re", False, 0), ImportStatement("from typing import Any as A", False, 14)]
+    >>> infer("def f(x: A):\\n    return re.sub('a', 'b', x)", read(file, {}))
+    ('import re', 'from typing import Any as A')
+    """
+    if not imports.bindings and not imports.future_annotations:
+        return ()
+    names = _open_names(code)
+    annotations = _annotations(code) if imports.future_annotations or _QUOTED_ANNOTATION.search(code) else ()
+    names.update(_names_in_strings(annotations))
+    for comment in _TYPE_COMMENT.findall(code):
+        names.update(_IDENTIFIER.findall(comment))
+    chosen: set[Binding] = set()
+    for name in names & imports.bindings.keys():
+        chosen.update(_choose(name, imports.bindings[name], code))
+    lines: dict[str, str] = {}
+    for binding in sorted(chosen, key=lambda b: (b.position, b.clause)):
+        line = f"{binding.statement} {binding.clause}"
+        if binding.statement == "import":
+            lines[line] = line
+        else:
+            before = lines.get(binding.statement)
+            lines[binding.statement] = f"{before}, {binding.clause}" if before else line
+    future = ("from __future__ import annotations",) if imports.future_annotations and annotations else ()
+    return (*future, *lines.values())
+
+
+def undefined_names(code: str) -> set[str]:
+    """Return the names that `code`, as a whole module, reads but never binds, and Python does not bring along.
+
+    Raises:  SyntaxError (ValueError for a NUL).
+
+    >>> sorted(undefined_names("def f(x):\\n    global seen\\n    seen = 1\\n    return [g(y, len(x)), seen]"))
+    ['g']
+    """
+    return _open_names(code) - BUILTINS - MODULE_NAMES
+
+
+def _open_names(code: str) -> set[str]:
+    """Names that are read and nowhere bound, those of Python itself included."""
+    module = symtable.symtable(code, "<seed>", "exec")
+    used: set[str] = set()
+    bound: set[str] = set()
+    for symbol in module.get_symbols():
+        (bound if symbol.is_assigned() or symbol.is_imported() else used).add(symbol.get_name())
+    pending = module.get_children()
+    while pending:
+        scope = pending.pop()
+        for symbol in scope.get_symbols():
+            if symbol.is_global():
+                (bound if symbol.is_assigned() or symbol.is_imported() else used).add(symbol.get_name())
+        pending.extend(scope.get_children())
+    return used - bound
+
+
+def _bound_by(statement: ImportStatement) -> Iterator[Binding]:
+    try:
+        (node,) = ast.parse(statement.text).body
+    except (SyntaxError, ValueError):
+        return
+    match node:
+        case ast.Import(names):
+            for alias in names:
+                name = alias.asname or alias.name.partition(".")[0]
+                yield _binding(name, alias.name, "import", alias, statement)
+        case ast.ImportFrom(module=str(module), names=names, level=0):
+            for alias in names:
+                if alias.name != "*":
+                    yield _binding(alias.asname or alias.name, module, f"from {module} import", alias, statement)
+        case _:
+            pass
+
+
+def _binding(name: str, module: str, statement: str, alias: ast.alias, at: ImportStatement) -> Binding:
+    return Binding(name, module, statement, ast.unparse(alias), at.conditional, at.position)
+
+
+def _choose(name: str, bindings: Sequence[Binding], code: str) -> Sequence[Binding]:
+    """Choose among the imports that bind `name`: of those that always run the last, as Python would; of those in a
+    `try` or an `if` the first from the standard library, which every reader has.
+
+    A builtin that a compatibility package replaces stays the builtin. `import a.b` and `import a.c` both bind `a` and
+    do not replace each other: those that the code spells out are taken.
+    """
+    if name in BUILTINS:
+        bindings = [b for b in bindings if b.standard]
+    always = [b for b in bindings if not b.conditional]
+    if not always:
+        return sorted(bindings, key=lambda b: not b.standard)[:1]
+    last = always[-1]
+    if last.statement == "import" and last.clause == last.module:
+        together = [b for b in always if b.clause == b.module and b.statement == "import" and b.module in code]
+        return [b for b in together if not any(o.module.startswith(f"{b.module}.") for o in together)] or [last]
+    return [last]
+
+
+def _annotations(code: str) -> Sequence[ast.expr]:
+    """Return the annotations of arguments, results and variables."""
+    found: list[ast.expr | None] = []
+    for node in ast.walk(ast.parse(code)):
+        match node:
+            case ast.arg() | ast.AnnAssign():
+                found.append(node.annotation)
+            case ast.FunctionDef() | ast.AsyncFunctionDef():
+                found.append(node.returns)
+            case _:
+                pass
+    return [annotation for annotation in found if annotation is not None]
+
+
+def _names_in_strings(annotations: Sequence[ast.expr]) -> Iterator[str]:
+    for annotation in annotations:
+        for node in ast.walk(annotation):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield from _IDENTIFIER.findall(node.value)
