@@ -12,7 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from producers.source import Note, Tally
 
-_LIMIT_S = 20.0
+LIMIT_S = 20.0
 """Reading two short files takes git milliseconds; a hung network file system must not hang the source."""
 
 
@@ -62,7 +62,7 @@ def _git(top: str, *question: str) -> str | None:
         env=environment,
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        timeout=_LIMIT_S,
+        timeout=LIMIT_S,
         check=False,
     )
     if answer.returncode == 0:
