@@ -5,7 +5,6 @@ again after a crash. So a commit carries the watermark *and* the bitmap of finis
 """
 
 import base64
-import binascii
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -51,7 +50,7 @@ class Progress:
         """
         try:
             raw = base64.b64decode(bitmap, validate=True)
-        except binascii.Error as err:
+        except ValueError as err:
             raise ValueError(f"not a bitmap of finished offsets: {bitmap[:40]!r}") from err
         if len(raw) * 8 > MAX_SPAN + 8:
             raise ValueError(f"a bitmap of {len(raw)} bytes spans more than {MAX_SPAN} offsets")
@@ -86,6 +85,7 @@ class Window:
         self._position = start.watermark  # the next offset that could be delivered
         self._open: deque[int] = deque()  # delivered, from the first unfinished one on
         self._done: set[int] = set(start.done)
+        self._ahead = deque(sorted(start.done))  # finished under an earlier owner, not passed yet
         self._pass_done()
 
     def deliver(self, offsets: Iterable[int]) -> None:
@@ -95,6 +95,7 @@ class Window:
                 raise ValueError(f"offset {offset} was delivered before")
             self._open.append(offset)
             self._position = offset + 1
+        self._pass_done()
 
     def advance(self, position: int) -> None:
         """Take note that no record below `position` is left to deliver."""
@@ -106,12 +107,11 @@ class Window:
         self._done.update(offsets)
         while self._open and self._open[0] in self._done:
             self._open.popleft()
-        self._pass_done()
 
     def _pass_done(self) -> None:
         # Records finished under an earlier owner are not delivered again: the position moves over them by itself.
-        while self._position in self._done:
-            self._position += 1
+        while self._ahead and self._ahead[0] <= self._position:
+            self._position = max(self._position, self._ahead.popleft() + 1)
 
     @property
     def watermark(self) -> int:
@@ -120,8 +120,18 @@ class Window:
 
     @property
     def span(self) -> int:
-        """Offsets from the watermark to the position: kept within MAX_SPAN by pausing intake."""
+        """Offsets from the watermark to the position: kept within MAX_SPAN by fetching no more than `room`."""
         return self._position - self.watermark
+
+    @property
+    def room(self) -> int:
+        """How many more records may be delivered. What is finished ahead of the position counts as delivered: after a
+        restart the next records can lie beyond all of it, and the span must hold them too.
+
+        >>> Window(Progress(3, frozenset({5, 6}))).room == MAX_SPAN - 2
+        True
+        """
+        return MAX_SPAN - self.span - len(self._ahead)
 
     def progress(self) -> Progress:
         """Return the progress as of now, to be committed."""
