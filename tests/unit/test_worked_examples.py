@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from consumers import prompt
+from consumers import functions, prompt
+from stream.records import File, Seed, SourceFile, file_id
 
 PROMPTS = prompt.find("selfcodealign")
 
@@ -88,6 +89,15 @@ def test_a_seed_is_one_documented_function_with_arguments_and_a_result(name: str
     assert function.args.args
     assert any(isinstance(node, ast.Return) and node.value is not None for node in ast.walk(function))
     assert 5 <= len(EXAMPLES[name]["code"].splitlines()) <= 40
+
+
+@each_example
+def test_a_seed_would_pass_the_filters_that_real_code_has_to_pass(name: str) -> None:
+    code = EXAMPLES[name]["code"]
+    file = File(file_id("examples", name, code.encode()), "examples", name, "python", None, None, "Apache-2.0")
+    [cut] = functions.cut(SourceFile(file, code), functions.Params())
+    assert isinstance(cut, Seed)
+    assert cut.code.strip() == code
 
 
 @each_example
