@@ -98,7 +98,7 @@ def undefined_names(code: str) -> set[str]:
 
     Raises:  SyntaxError (ValueError for a NUL).
 
-    >>> sorted(undefined_names("def f(x):\\n    global seen\\n    seen = 1\\n    return [g(y, len(x)), seen]"))
+    >>> sorted(undefined_names("def f(x):\\n    global seen\\n    seen = g(len(x))\\n    return seen"))
     ['g']
     """
     return _open_names(code) - BUILTINS - MODULE_NAMES
