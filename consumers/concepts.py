@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from consumers import reply
-from consumers.llm.request import LLM, Completion, Prompt, Request, Sampling, TooLong
+from consumers.llm.request import LLM, REQUESTS_IN_FLIGHT, Completion, Prompt, Request, Sampling, TooLong
 from consumers.prompt import FewShot
 from stream.records import Concepts, ConceptsId, Seed, Step, derived_id, sampling_seed
 from stream.stage import Map, Outcome, Reject
@@ -61,6 +61,6 @@ def stage(params: Params, llm: LLM, prompts: FewShot, recipe_seed: int) -> Map[S
         number = sampling_seed(request_id, recipe_seed)
         request = Request(request_id, ask(seed, prompts, params.shots, number), sampling, number)
         [result] = await llm.complete(seed.seed_id, [request])
-        return Outcome[Concepts].of(read(seed, result, Step("concepts", VERSION, prompts.sha256, sampling_seed=number)))
+        return Outcome.of(read(seed, result, Step("concepts", VERSION, prompts.sha256, sampling_seed=number)))
 
-    return Map[Seed, Concepts].single(name)
+    return Map.single(name, concurrency=REQUESTS_IN_FLIGHT)

@@ -140,10 +140,10 @@ def decide_one(accepted: Accepted, record: Executions) -> Decision[Example]:
     """Select, and remember what was accepted."""
     selected = select(accepted, record)
     if isinstance(selected, Reject):
-        return Decision(Outcome[Example].of(selected))
+        return Decision(Outcome.of(selected))
     keys = fingerprint(selected.instruction.text), fingerprint(selected.response.text)
     accepted.add(*keys)
-    return Decision(Outcome[Example].of(selected), " ".join(keys))
+    return Decision(Outcome.of(selected), " ".join(keys))
 
 
 def restore(accepted: Accepted, changes: Sequence[str]) -> None:

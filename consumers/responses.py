@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from consumers import fences, reply
-from consumers.llm.request import LLM, Completion, Prompt, Request, Sampling, TooLong
+from consumers.llm.request import LLM, REQUESTS_IN_FLIGHT, Completion, Prompt, Request, Sampling, TooLong
 from consumers.prompt import FewShot
 from stream.records import Instruction, Response, Responses, Step, derived_id, sampling_seed
 from stream.stage import Map, Outcome, Reject
@@ -115,7 +115,7 @@ def stage(params: Params, llm: LLM, prompts: FewShot, recipe_seed: int) -> Map[I
         ]
         return outcome(instruction, samples, sample_ids)
 
-    return Map[Instruction, Responses].single(answer)
+    return Map.single(answer, concurrency=max(1, REQUESTS_IN_FLIGHT // params.samples))
 
 
 def outcome(

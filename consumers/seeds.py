@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from consumers import reply
-from consumers.llm.request import LLM, Completion, Prompt, Request, Sampling, TooLong
+from consumers.llm.request import LLM, REQUESTS_IN_FLIGHT, Completion, Prompt, Request, Sampling, TooLong
 from consumers.prompt import FewShot
 from stream.records import Seed, Step, derived_id, sampling_seed
 from stream.stage import Map, Outcome, Reject
@@ -73,6 +73,6 @@ def stage(params: Params, llm: LLM, prompts: FewShot, recipe_seed: int) -> Map[S
         request = Request(request_id, ask(seed, prompts, params.shots, number), sampling, number)
         [result] = await llm.complete(seed.seed_id, [request])
         step = Step("seeds", VERSION, prompts.sha256, sampling_seed=number)
-        return Outcome[Seed].of(read(seed, result, params.max_prompt_tokens, step))
+        return Outcome.of(read(seed, result, params.max_prompt_tokens, step))
 
-    return Map[Seed, Seed].single(judge)
+    return Map.single(judge, concurrency=REQUESTS_IN_FLIGHT)

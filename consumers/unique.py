@@ -46,10 +46,10 @@ def decide(kept: NearDuplicates, seed: Seed) -> Decision[Seed]:
     near = kept.nearest(sketch)
     if near is not None:
         evidence = f"Jaccard similarity {near.similarity:.3f} to {near.id}"
-        return Decision(Outcome[Seed].of(Reject(Reason.NEAR_DUPLICATE, evidence)))
+        return Decision(Outcome.of(Reject(Reason.NEAR_DUPLICATE, evidence)))
     kept.add(seed.seed_id, sketch)
     passed = replace(seed, steps=(*seed.steps, Step("unique", VERSION, verdict="no near-duplicate")))
-    return Decision(Outcome[Seed].of(passed), dump(seed.seed_id, sketch))
+    return Decision(Outcome.of(passed), dump(seed.seed_id, sketch))
 
 
 def stage(params: Params, recipe_seed: int) -> Fold[Seed, Seed, NearDuplicates]:

@@ -7,13 +7,13 @@ from typing import Any
 from stream.bus import Bus, Lease, Message, Stored
 from stream.codec import decode
 from stream.errors import Fatal, Permanent
-from stream.map_worker import cancelled, count
 from stream.metrics import StageStats
-from stream.outcomes import StageSpec, dead_letter, outcome_messages, state_message
+from stream.outcomes import StageSpec, dead_letter, outcome_messages, state_message, topics
 from stream.progress import Window
 from stream.records import Kept, StateChange
 from stream.retry import Gate
 from stream.stage import Decision, Fold, Outcome, Reason, Reject
+from stream.tasks import cancelled
 from stream.topics import state_topic
 
 
@@ -174,4 +174,4 @@ class FoldWorker:
             messages = [*messages, state]
         await self.gate.call(lambda: self.lease.commit(messages, progress))
         self.stats.in_flight -= len(batch)
-        count(self.stats, self.spec, messages, reasons, len(batch))
+        self.stats.committed(len(batch), topics(messages), self.spec.output.name, reasons)

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from stream.bus import Appender, Bus
 from stream.codec import decode
 from stream.metrics import StageStats
-from stream.outcomes import outcome_messages, state_message
+from stream.outcomes import outcome_messages, state_message, topics
 from stream.records import FileId, Kept, SourceFile, StateChange
 from stream.retry import Gate
 from stream.stage import Outcome
@@ -114,9 +114,7 @@ async def _ingest_one(
             before.next += 1
         messages.append(state_message(topic.name, source.name, 0, entries))
         await gate.call(lambda: appender.append(messages))  # noqa: B023 - awaited here
-        emitted = sum(len(item.outcome.emitted) for item in chunk)
-        stats.commits += 1
-        stats.read += len(chunk)
-        stats.emitted += emitted
-        stats.rejected.update(reject.reason for item in chunk for reject in item.outcome.rejected)
-        room = None if room is None else room - emitted
+        written = topics(messages)
+        reasons = [reject.reason for item in chunk for reject in item.outcome.rejected]
+        stats.committed(len(chunk), written, topic.name, reasons)
+        room = None if room is None else room - written[topic.name]

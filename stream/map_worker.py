@@ -10,12 +10,12 @@ from stream.bus import Lease, Message, Stored
 from stream.codec import decode
 from stream.errors import Fatal, Permanent, RequestTimedOut, Transient
 from stream.metrics import StageStats
-from stream.outcomes import StageSpec, dead_letter, outcome_messages
-from stream.progress import MAX_SPAN, Window
+from stream.outcomes import StageSpec, dead_letter, outcome_messages, topics
+from stream.progress import Window
 from stream.retry import Gate, backoff_s
 from stream.settings import Settings
 from stream.stage import Map, Outcome
-from stream.topics import DEAD
+from stream.tasks import cancelled
 
 
 class Finished(NamedTuple):
@@ -113,7 +113,7 @@ class MapWorker:
             room = min(
                 calls * self.shape.batch - waiting,
                 2 * self.settings.commit_records - len(self._finished),
-                MAX_SPAN - self._window.span,
+                self._window.room,
             )
             if calls > 0 and (room > 0 or waiting):
                 return max(room, 0)
@@ -232,21 +232,6 @@ class MapWorker:
         await self.gate.call(lambda: self.lease.commit(messages, progress))
         self._held -= len(step)
         self.stats.in_flight -= len(step)
-        count(self.stats, self.spec, messages, [reason for finished in step for reason in finished.reasons], len(step))
+        reasons = [reason for finished in step for reason in finished.reasons]
+        self.stats.committed(len(step), topics(messages), self.spec.output.name, reasons)
         self._changed.set()
-
-
-def count(stats: StageStats, spec: StageSpec, messages: Sequence[Message], reasons: Sequence[str], inputs: int) -> None:
-    """Add one commit to the counters."""
-    stats.commits += 1
-    stats.read += inputs
-    stats.emitted += sum(message.topic == spec.output.name for message in messages)
-    stats.dead += sum(message.topic == DEAD.name for message in messages)
-    stats.rejected.update(reasons)
-
-
-async def cancelled(*tasks: "asyncio.Task[Any]") -> None:
-    """Cancel tasks and wait until they have ended."""
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,7 +1,7 @@
 """What each stage has done since this process started: plain counters, read by the live view and by Prometheus."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry, start_http_server
@@ -9,6 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from stream.errors import WrongConfig
+from stream.topics import DEAD
 
 
 @dataclass(slots=True)
@@ -25,6 +26,14 @@ class StageStats:
     in_flight: int = 0  # records read and not committed
     lag: int | None = None  # inputs not finished, when somebody last looked
     waiting: str | None = None  # why intake is paused
+
+    def committed(self, inputs: int, written: Mapping[str, int], output: str, reasons: Iterable[str]) -> None:
+        """Add one commit: `written` counts its messages by topic, `output` is the stage's own."""
+        self.commits += 1
+        self.read += inputs
+        self.emitted += written.get(output, 0)
+        self.dead += written.get(DEAD.name, 0)
+        self.rejected.update(reasons)
 
 
 class Exporter(Collector):

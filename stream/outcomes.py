@@ -1,7 +1,8 @@
 """What became of one input, as messages. Pure: both kinds of worker and the sources write through here."""
 
 import traceback
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,3 +79,8 @@ def state_message(stage: str, topic: str, partition: int, entries: Sequence[Kept
     change = StateChange(tuple(entries))
     cause = Cause(stage, topic, partition, entries[0].offset, 0, 1)
     return Message(state_topic(stage).name, change.key, encode(change), cause)
+
+
+def topics(messages: Iterable[Message]) -> Counter[str]:
+    """Return how many messages go to each topic."""
+    return Counter(message.topic for message in messages)

@@ -30,7 +30,7 @@ def digest(*parts: str | bytes | int) -> str:
     """
     h = hashlib.sha256()
     for part in parts:
-        raw = part if isinstance(part, bytes) else str(part).encode()
+        raw = part if isinstance(part, bytes) else str(part).encode("utf-8", "surrogatepass")  # any str has an id
         h.update(b"%d:" % len(raw))
         h.update(raw)
     return h.hexdigest()

@@ -5,12 +5,13 @@ import asyncio
 
 from stream.bus import Bus, Lease
 from stream.fold_worker import FoldWorker
-from stream.map_worker import MapWorker, cancelled
+from stream.map_worker import MapWorker
 from stream.metrics import StageStats
 from stream.outcomes import StageSpec
 from stream.retry import Gate
 from stream.settings import Settings
 from stream.stage import Fold
+from stream.tasks import cancelled
 
 
 async def run_stage(bus: Bus, spec: StageSpec, settings: Settings, stats: StageStats, stop: asyncio.Event) -> None:

@@ -12,6 +12,8 @@ from stream.records import Record
 
 In = TypeVar("In", bound=Record)
 Out = TypeVar("Out", bound=Record)
+Part = TypeVar("Part", bound=Record)
+Source = TypeVar("Source", bound=Record)
 State = TypeVar("State")
 
 
@@ -56,7 +58,7 @@ class Outcome(Generic[Out]):
             raise Permanent("an outcome is never empty: emit a record or reject the input with a reason")
 
     @staticmethod
-    def of(*parts: "Out | Reject") -> "Outcome[Out]":
+    def of(*parts: "Part | Reject") -> "Outcome[Part]":
         """Sort parts into emitted and rejected."""
         return Outcome(
             tuple(part for part in parts if not isinstance(part, Reject)),
@@ -79,12 +81,12 @@ class Map(Generic[In, Out]):
 
     @staticmethod
     def single(
-        call: Callable[[In], Awaitable[Outcome[Out]]],
+        call: Callable[[Source], Awaitable[Outcome[Part]]],
         concurrency: int = 64,
-    ) -> "Map[In, Out]":
+    ) -> "Map[Source, Part]":
         """A Map from a function of one record."""
 
-        async def each(records: Sequence[In]) -> Sequence[Outcome[Out]]:
+        async def each(records: Sequence[Source]) -> Sequence[Outcome[Part]]:
             return [await call(record) for record in records]
 
         return Map(each, concurrency=concurrency)

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import TypeVar
 
 from consumers import reply
-from consumers.llm.request import LLM, Completion, Prompt, Request, Sampling, TooLong
+from consumers.llm.request import LLM, REQUESTS_IN_FLIGHT, Completion, Prompt, Request, Sampling, TooLong
 from consumers.prompt import FewShot, listed
 from stream.records import (
     Category,
@@ -121,6 +121,6 @@ def stage(params: Params, llm: LLM, prompts: FewShot, recipe_seed: int) -> Map[C
         request = Request(request_id, ask(wanted, prompts, params.shots, number), sampling, number)
         [result] = await llm.complete(concepts.concepts_id, [request])
         step = Step("instructions", VERSION, prompts.sha256, sampling_seed=number)
-        return Outcome[Instruction].of(read(concepts, wanted, result, step))
+        return Outcome.of(read(concepts, wanted, result, step))
 
-    return Map[Concepts, Instruction].single(write)
+    return Map.single(write, concurrency=REQUESTS_IN_FLIGHT)

@@ -4,6 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+REQUESTS_IN_FLIGHT = 640
+"""What an LLM stage keeps asked for at most. More than a server takes at once, so that permits never wait for records;
+it is the client's permits that decide how many are under way."""
+
 
 @dataclass(frozen=True, slots=True)
 class Shot:

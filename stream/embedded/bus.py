@@ -14,8 +14,8 @@ from stream.bus import Lease, Message, Stored
 from stream.embedded.file import FILE_NAME, connect, prepare, translated
 from stream.embedded.locks import Lock
 from stream.embedded.reader import Reader
-from stream.embedded.writer import TopicId, Write, Writer
-from stream.errors import WrongConfig
+from stream.embedded.writer import ProgressRow, TopicId, Write, Writer
+from stream.errors import Fatal, WrongConfig
 from stream.progress import Progress
 from stream.topics import Topic
 
@@ -25,8 +25,9 @@ POLL_S = 0.25  # how soon records appended by another process are seen; our own 
 class EmbeddedLease:
     """`stream.bus.Lease` on one partition of the file."""
 
-    def __init__(self, bus: "Embedded", stage: str, topic: str, partition: int, progress: Progress) -> None:
+    def __init__(self, bus: "Embedded", lock: Lock, stage: str, topic: str, partition: int, progress: Progress) -> None:
         self._bus = bus
+        self._lock = lock
         self._stage = stage
         self._topic = topic
         self.partition = partition
@@ -37,8 +38,7 @@ class EmbeddedLease:
 
     async def fetch(self, limit: int) -> Sequence[Stored]:
         while self._taken == len(self._buffer):
-            arrived = self._bus.arrival(self._topic)
-            arrived.clear()  # before looking, so that what comes after the look wakes us
+            arrived = self._bus.arrival(self._topic)  # before looking, so that what comes after the look wakes us
             batch: list[Stored] = await self._bus.reader.batch(
                 self._bus.topic_id(self._topic), self.partition, self._position
             )
@@ -48,24 +48,27 @@ class EmbeddedLease:
                 self._buffer = fresh
                 self._taken = 0
             else:
+                # Not wait_for: before Python 3.12 it can swallow a cancellation that comes together with an arrival.
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(arrived.wait(), POLL_S)
+                    async with asyncio.timeout(POLL_S):
+                        await arrived.wait()
         records = self._buffer[self._taken : self._taken + limit]
         self._taken += len(records)
         return records
 
     async def commit(self, messages: Sequence[Message], progress: Progress) -> None:
-        await self._bus.write(messages, (self._stage, self._topic, self.partition, progress))
+        await self._bus.write(self._lock, messages, (self._stage, self._topic, self.partition, progress))
 
 
 class EmbeddedAppender:
     """`stream.bus.Appender` on the file."""
 
-    def __init__(self, bus: "Embedded") -> None:
+    def __init__(self, bus: "Embedded", lock: Lock) -> None:
         self._bus = bus
+        self._lock = lock
 
     async def append(self, messages: Sequence[Message]) -> None:
-        await self._bus.write(messages, None)
+        await self._bus.write(self._lock, messages, None)
 
 
 class Embedded:
@@ -142,7 +145,8 @@ class Embedded:
             raise WrongConfig(f"{self._path}: there is no topic {self.namespace}.{topic}") from err
 
     def arrival(self, topic: str) -> asyncio.Event:
-        """Set whenever records were appended to `topic` by this process."""
+        """Set by the next append to `topic` from this process. Never cleared: each append leaves a new one behind, so
+        that of several who wait none takes the wake-up from another."""
         return self._arrivals.setdefault(topic, asyncio.Event())
 
     # --- owners
@@ -155,9 +159,20 @@ class Embedded:
         self._locks.add(lock)
         return lock
 
-    def _unlock(self, lock: Lock) -> None:
+    async def _unlock(self, lock: Lock) -> None:
+        """Give up a lock; the kernel's is let go behind every step written under it. A cancelled owner can have one on
+        its way to the disk, and the next owner must not read the progress from before it."""
+        if lock not in self._locks:
+            return
         self._locks.discard(lock)
-        lock.release()
+
+        def release(written: asyncio.Future[None]) -> None:
+            written.exception()  # of no interest: nothing was written
+            lock.release()
+
+        written = self._put({}, None, frozenset())
+        written.add_done_callback(release)
+        await asyncio.wait({written})
 
     async def leases(self, stage: str, topic: str) -> AsyncIterator[Lease]:
         _, partitions = self._topic(topic)
@@ -165,23 +180,27 @@ class Embedded:
         try:
             progress = await self.progress(stage, topic)
             for partition in range(partitions):
-                yield EmbeddedLease(self, stage, topic, partition, progress[partition])
+                yield EmbeddedLease(self, lock, stage, topic, partition, progress[partition])
             await asyncio.get_running_loop().create_future()  # no other member can join: nothing ever changes
         finally:
-            self._unlock(lock)
+            await self._unlock(lock)
 
     @contextlib.asynccontextmanager
     async def appender(self, name: str) -> AsyncGenerator[EmbeddedAppender]:
         lock = self._lock(name)
         try:
-            yield EmbeddedAppender(self)
+            yield EmbeddedAppender(self, lock)
         finally:
-            self._unlock(lock)
+            await self._unlock(lock)
 
     # --- reading and writing
 
-    async def write(self, messages: Sequence[Message], progress: tuple[str, str, int, Progress] | None) -> None:
-        """One atomic step. Shielded by the writer: a cancelled caller's step is written all the same."""
+    async def write(
+        self, owner: Lock, messages: Sequence[Message], progress: tuple[str, str, int, Progress] | None
+    ) -> None:
+        """One atomic step of the holder of `owner`. Shielded: a cancelled caller's step is written all the same."""
+        if owner not in self._locks:
+            raise Fatal(f"{owner.what} is no longer ours to write")
         appended: dict[tuple[TopicId, int], list[Message]] = {}
         names: set[str] = set()
         for message in messages:
@@ -193,13 +212,22 @@ class Embedded:
         if progress is not None:
             stage, topic, partition, at = progress
             row = (f"{self.namespace}.{stage}", self.topic_id(topic), partition, at.watermark, at.bitmap())
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._writer.put(Write(appended, row, frozenset(names), done, asyncio.get_running_loop()))
-        await asyncio.shield(done)
+        await asyncio.shield(self._put(appended, row, frozenset(names)))
+
+    def _put(
+        self, appended: dict[tuple[TopicId, int], list[Message]], progress: ProgressRow | None, topics: frozenset[str]
+    ) -> asyncio.Future[None]:
+        """Queue a step for the writer; the future ends once it is durable, or has failed."""
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[None] = loop.create_future()
+        self._writer.put(Write(appended, progress, topics, done, loop))
+        return done
 
     def _wake(self, topics: frozenset[str]) -> None:
         for topic in topics:
-            self.arrival(topic).set()
+            arrived = self._arrivals.pop(topic, None)
+            if arrived is not None:
+                arrived.set()
 
     async def progress(self, stage: str, topic: str) -> Mapping[int, Progress]:
         number, partitions = self._topic(topic)
@@ -237,8 +265,9 @@ class Embedded:
         if self._closed:
             return
         self._closed = True
+        locks, self._locks = self._locks, set()  # from here on, what is written is refused
         await self._writer.close()
         await self.reader.close()
         await self._scanner.close()
-        for lock in list(self._locks):
-            self._unlock(lock)
+        for lock in locks:
+            lock.release()

@@ -46,8 +46,9 @@ def translated(path: Path) -> Generator[None]:
     try:
         yield
     except sqlite3.Error as err:
-        code = err.sqlite_errorcode & 0xFF if hasattr(err, "sqlite_errorcode") else 0
-        if code == sqlite3.SQLITE_FULL or err.sqlite_errorname in {"SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE"}:
+        extended: int = getattr(err, "sqlite_errorcode", 0)  # 0: of Python's own making, not the library's
+        code = extended & 0xFF
+        if code == sqlite3.SQLITE_FULL or extended in {sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE}:
             raise DiskFull(f"{path}: the disk is full ({err})") from err
         if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
             raise BusBusy(f"{path}: another process holds it locked") from err
@@ -66,14 +67,14 @@ def prepare(path: Path, create: bool) -> None:
         except OSError as err:
             raise WrongConfig(f"{path.parent}: cannot be made: {err.strerror}") from err
     with translated(path), contextlib.closing(connect(path)) as db:
-        with db:
-            known = db.execute("SELECT name FROM sqlite_master WHERE name = 'meta'").fetchone()
-            if known:
-                (found,) = db.execute("SELECT value FROM meta WHERE name = 'schema'").fetchone()
-                if found > FILE_SCHEMA:
-                    raise NewerSchema(f"the bus file {path}", found, FILE_SCHEMA)
-                return
+        known = db.execute("SELECT name FROM sqlite_master WHERE name = 'meta'").fetchone()
+        if known:
+            (found,) = db.execute("SELECT value FROM meta WHERE name = 'schema'").fetchone()
+            if found > FILE_SCHEMA:
+                raise NewerSchema(f"the bus file {path}", found, FILE_SCHEMA)
+            return
         db.execute("PRAGMA journal_mode = WAL")
-        db.executescript(f"BEGIN IMMEDIATE; {TABLES} COMMIT")
-        with db:
-            db.execute("INSERT OR IGNORE INTO meta VALUES ('schema', ?)", (FILE_SCHEMA,))
+        # One transaction: whoever finds the table `meta` finds the schema number in it, also after a kill.
+        db.executescript(f"BEGIN IMMEDIATE; {TABLES}")
+        db.execute("INSERT OR IGNORE INTO meta VALUES ('schema', ?)", (FILE_SCHEMA,))
+        db.execute("COMMIT")

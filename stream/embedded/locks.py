@@ -14,6 +14,7 @@ class Lock:
     """
 
     def __init__(self, path: Path, what: str) -> None:
+        self.what = what
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
