@@ -33,8 +33,8 @@ def decode(value: bytes, kind: type[R]) -> R:
         raise BadRecord(f"expected a {kind.__name__} as JSON: {err}") from err
     fields = cast("dict[str, Any]", envelope) if isinstance(envelope, dict) else {}
     schema = fields.get("schema")
-    if not isinstance(schema, int):
-        raise BadRecord(f'expected a {kind.__name__} with an integer "schema"')
+    if type(schema) is not int or schema < 1:  # `true` is an instance of int
+        raise BadRecord(f'expected a {kind.__name__} with an integer "schema" from 1 on')
     if schema > SCHEMA:
         raise NewerSchema(f"a {kind.__name__} on the bus", schema, SCHEMA)
     try:
