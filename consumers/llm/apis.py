@@ -45,9 +45,13 @@ class Reply(msgspec.Struct):
 
     @property
     def text(self) -> str:
-        """The first sample's."""
+        """The first sample's, as the server gave it."""
         choice = self.choices[0]
         return (choice.message.content if choice.message else choice.text) or ""
+
+    @property
+    def finish_reason(self) -> str:
+        return self.choices[0].finish_reason
 
 
 class Card(msgspec.Struct):
@@ -92,22 +96,33 @@ def prompt_field(endpoint: Endpoint, prompt: Prompt) -> PromptField:
     return PromptField("messages", render.messages(prompt))
 
 
+def in_reply(endpoint: Endpoint, prompt: Prompt) -> str:
+    """Return the part of the prompt that the model writes itself: in chat it begins its reply with the prefill."""
+    return prompt.prefill if endpoint.api == "chat" else ""
+
+
+def max_tokens(endpoint: Endpoint, request: Request) -> int:
+    """Return the limit to send: room for the prefill where the model writes it, at a token a byte at most."""
+    return request.sampling.max_tokens + lengths.utf8_bytes(in_reply(endpoint, request.prompt))
+
+
 def body(endpoint: Endpoint, request: Request, prompt: PromptField) -> bytes:
     """Return the body that asks for one sample. What has its default value is left out: some servers know few fields.
 
     Raises:  Permanent when the prompt cannot be written as UTF-8.
     """
     sampling = request.sampling
+    stops = [stop for stop in sampling.stop if stop not in in_reply(endpoint, request.prompt)]
     fields: dict[str, Any] = {
         "model": endpoint.model,
         prompt.name: prompt.value,
-        "max_tokens": sampling.max_tokens,
+        "max_tokens": max_tokens(endpoint, request),
         "temperature": sampling.temperature,
     }
     if sampling.top_p != 1.0:
         fields["top_p"] = sampling.top_p
-    if sampling.stop:
-        fields["stop"] = sampling.stop
+    if stops:
+        fields["stop"] = stops
     if endpoint.send_seed:
         fields["seed"] = request.seed
     return _encode(fields)
@@ -141,6 +156,18 @@ def reply(content: bytes, url: str) -> Reply:
     if not read.choices or (read.choices[0].message is None and read.choices[0].text is None):
         raise BadReply(f"{url} gave a reply without text: {shown(content)}")
     return read
+
+
+def read(endpoint: Endpoint, request: Request, reply: Reply) -> tuple[str, str]:
+    """Return what follows the prefill, and why it ended.
+
+    A stop string that occurs in the prefill would have ended a chat reply at its beginning: it was not sent, and cuts
+    the text here.
+    """
+    begun = in_reply(endpoint, request.prompt)
+    text = render.after_prefill(request.prompt, reply.text) if begun else reply.text
+    ends = [at for stop in request.sampling.stop if stop in begun and (at := text.find(stop)) >= 0]
+    return (text[: min(ends)], "stop") if ends else (text, reply.finish_reason)
 
 
 def shown(content: bytes) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 
-from consumers.llm import apis, lengths, render
+from consumers.llm import apis, lengths
 from consumers.llm.endpoint import Endpoint
 from consumers.llm.errors import Refused
 from consumers.llm.failures import ContextExceeded
@@ -152,7 +152,7 @@ class LLMClient:
         prompt = apis.prompt_field(self.endpoint, request.prompt)
         estimated = prompt.estimated_tokens
         context = self.endpoint.context
-        fit = lengths.fit(estimated, request.sampling.max_tokens, context) if context else lengths.Fit.YES
+        fit = lengths.fit(estimated, apis.max_tokens(self.endpoint, request), context) if context else lengths.Fit.YES
         result: Completion | TooLong
         if context and fit is lengths.Fit.NO:
             result = TooLong(estimated, context)
@@ -191,7 +191,7 @@ class LLMClient:
         assert self.endpoint.context is not None
         tokens = await self._servers.count(prompt)
         tokens = estimated if tokens is None else tokens
-        over = tokens + request.sampling.max_tokens > self.endpoint.context
+        over = tokens + apis.max_tokens(self.endpoint, request) > self.endpoint.context
         return TooLong(tokens, self.endpoint.context) if over else None
 
     def _completion(self, errand: Errand, reply: apis.Reply, estimated: int, seconds: float) -> Completion:
@@ -205,12 +205,10 @@ class LLMClient:
             seconds=seconds,
         )
         self._count(errand.stage, used)
-        text = reply.text
-        if self.endpoint.api == "chat":
-            text = render.after_prefill(errand.request.prompt, text)
+        text, finish_reason = apis.read(self.endpoint, errand.request, reply)
         return Completion(
             text=text,
-            finish_reason=reply.choices[0].finish_reason,
+            finish_reason=finish_reason,
             prompt_tokens=tokens.prompt_tokens,
             completion_tokens=tokens.completion_tokens,
             model=reply.model or self.endpoint.model,
