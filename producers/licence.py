@@ -22,7 +22,17 @@ _TAG = re.compile(r"SPDX-License-Identifier:[ \t]*([^\n]*)", re.IGNORECASE)
 _TOP_CHARS = 400  # where a LICENSE has its tag; further down it tags bundled code
 _TAG_END = re.compile(r"""\s*(?:\*/|-->|"{3}|'{3}|["'#].*)?\s*$""")
 
-_HINT = re.compile(r"licen[cs]|permission|redistribution|proprietary|confidential|unencumbered|cc0|gpl", re.IGNORECASE)
+_HINTS = (
+    "licen",
+    "permission",
+    "redistribution",
+    "proprietary",
+    "confidential",
+    "unauthorized",
+    "unencumbered",
+    "cc0",
+    "gpl",
+)
 """A head without any of these says nothing of a licence."""
 
 # Texts are compared as their words alone: lower case, one space between them.
@@ -110,10 +120,11 @@ def is_licence_file(name: str) -> bool:
 def of_head(head: str) -> str | None:
     """Return the licence that a file's head names, UNKNOWN where it states terms that we cannot name, or None where
     it says nothing (or only points to a LICENSE)."""
+    lower = head.lower()
+    if not any(hint in lower for hint in _HINTS):
+        return None
     tags = _TAG.findall(head)
-    if tags:
-        return _of_tags(tags)
-    return _of_words(_words(head)) if _HINT.search(head) else None
+    return _of_tags(tags) if tags else _of_words(_words(head))
 
 
 def of_text(text: str) -> str:

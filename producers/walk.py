@@ -92,8 +92,8 @@ def above(top: str, tally: Tally) -> Place:
     """Return what the repository around `top` says of it; nothing where it lies in none, or is ignored by it (a
     virtual environment in a project is not the project's code, nor under its licence)."""
     real = Path(top).resolve()
-    outer = next((folder for folder in real.parents if _is_repository(folder)), None)
-    if outer is None or _is_repository(real):
+    outer = next((folder for folder in (real, *real.parents) if os.path.lexists(folder / ".git")), None)
+    if outer is None:
         return Place()
     place, location = Place(), outer
     for name in real.relative_to(outer).parts:
@@ -143,7 +143,8 @@ def _judge(entry: os.DirEntry[str], folder: _Folder, rules: Rules) -> Candidate 
     if entry.name.startswith(".") and not rules.include_hidden:
         return Skip.HIDDEN
     if entry.is_symlink():
-        return Skip.SYMLINK if Path(entry.path).exists() else Skip.BROKEN_SYMLINK
+        leads_somewhere = os.path.exists(entry.path)  # noqa: PTH110 - Path.exists raises where the end is forbidden
+        return Skip.SYMLINK if leads_somewhere else Skip.BROKEN_SYMLINK
     if entry.is_dir(follow_symlinks=False):
         if entry.name in _VENDORED:
             return Skip.VENDORED
@@ -165,10 +166,6 @@ def _is_made(folder: _Folder, names: frozenset[str]) -> bool:
     if "pyvenv.cfg" in names or "conda-meta" in names:
         return True
     return Path(folder.location).name in _BUILD_OUTPUT and "__init__.py" not in names
-
-
-def _is_repository(folder: Path) -> bool:
-    return os.path.lexists(folder / ".git")
 
 
 def _names(folder: Path, tally: Tally) -> frozenset[str]:

@@ -287,6 +287,14 @@ def test_a_licence_added_later_brings_back_what_was_rejected_for_want_of_one(tmp
     assert read(tmp_path, {rejected.file_id, now.file_id}, licences=("MIT",)) == []
 
 
+def test_a_rejection_on_other_grounds_is_reported_again(tmp_path: Path) -> None:
+    plant(tmp_path, {"a.py": "x = 1\n"})
+    (first,) = read(tmp_path, licences=("MIT",))
+    plant(tmp_path, {"LICENSE": "Released under the ISC license."})
+    (second,) = read(tmp_path, {first.file_id}, licences=("MIT",))
+    assert [reject.evidence for found in (first, second) for reject in found.outcome.rejected] == ["unknown", "ISC"]
+
+
 def test_the_summary_accounts_for_everything_come_upon(tmp_path: Path) -> None:
     plant(
         tmp_path, {"a.py": "", "b.py": b"\0", "c.txt": "", ".d": "", "vendor/e.py": "", "f.py": "x", ".gitignore": "f*"}

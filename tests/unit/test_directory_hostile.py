@@ -112,6 +112,7 @@ def test_a_device_is_not_read(tmp_path: Path) -> None:
     assert list(read(Directory(tmp_path, Rules()))) == ["a.py"]
 
 
+@pytest.mark.filterwarnings("error::ResourceWarning")
 def test_what_is_no_regular_file_is_opened_without_waiting_and_closed(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "link").symlink_to("nowhere")
@@ -199,6 +200,26 @@ def test_rules_that_may_not_be_read_are_noted(open_top: Path) -> None:
     with unprivileged():
         assert list(read(source)) == ["a.py"]
     assert source.summary().notes == {Note.RULES_UNREAD: 2}
+
+
+def test_a_link_whose_end_may_not_be_seen_is_passed_over(open_top: Path) -> None:
+    (open_top / "a.py").touch()
+    (open_top / "shut").mkdir(mode=0)
+    (open_top / "b.py").symlink_to("shut/b.py")
+    source = Directory(open_top, Rules())
+    with unprivileged():
+        assert list(read(source)) == ["a.py", "shut/"]
+    assert source.summary().skipped == {Skip.BROKEN_SYMLINK: 1}
+
+
+def test_an_ignore_file_that_is_a_link_is_not_followed_as_in_git(tmp_path: Path) -> None:
+    for name in ("a.py", "b.py"):
+        (tmp_path / name).touch()
+    (tmp_path / "rules").write_text("a.py\n")
+    (tmp_path / ".gitignore").symlink_to("rules")
+    source = Directory(tmp_path, Rules())
+    assert list(read(source)) == ["a.py", "b.py"]
+    assert source.summary().notes == {Note.RULES_UNREAD: 1}
 
 
 def test_names_that_are_not_utf_8_are_rejects_and_other_odd_names_are_not(tmp_path: Path) -> None:

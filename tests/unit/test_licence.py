@@ -217,6 +217,7 @@ LATER = """# This program is free software; you can redistribute it and/or modif
         ("# License: LGPL-2.1-or-later\n", "LGPL-2.1-or-later"),
         ("# Released under the GNU GPL.\n", "GPL-1.0-or-later"),
         ("# Copyright 2020. Proprietary and confidential.\n", UNKNOWN),
+        ("# Unauthorized copying of this file is prohibited.\n", UNKNOWN),
         ("# Permission to use, copy, modify, and distribute this software and its documentation\n", UNKNOWN),
         ("# Use of this source code is governed by a BSD-style license in LICENSE.\n", None),
         ("# Copyright 2020 A. N. Author. All rights reserved.\n", None),
