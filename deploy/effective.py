@@ -79,28 +79,35 @@ def diff(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Difference]:
     return [Difference(key, old.get(key), new.get(key)) for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
 
 
-async def settle(bus: Bus, recipe: Mapping[str, Any], remedy: str) -> bool:
-    """Make sure that the stream runs `recipe`: store it when the stream begins, refuse another one later. Where
-    `recipe` names no model, that of the stored one holds. Return whether the stream had begun before.
+async def begun(bus: Bus, recipe: Mapping[str, Any], remedy: str) -> bool:
+    """Return whether the stream has begun, and see that it began with this recipe. Where `recipe` names no model, that
+    of the stored one holds.
 
-    Raises:  WrongConfig with the first differences and the `remedy`; or when a stream begins without all its models.
+    Raises:  WrongConfig with the first differences and the `remedy`.
     """
     stored = await stored_recipe(bus)
-    if stored is not None:
-        before: dict[str, Any] = json.loads(stored.text)
-        differences = diff(before, _filled(before, recipe))
-        if differences:
-            some = "; ".join(map(str, differences[:SHOWN]))
-            more = f"; and {len(differences) - SHOWN} more" if len(differences) > SHOWN else ""
-            raise WrongConfig(f"this stream runs another recipe: {some}{more}. {remedy}")
-        return True
+    if stored is None:
+        return False
+    before: dict[str, Any] = json.loads(stored.text)
+    differences = diff(before, _filled(before, recipe))
+    if differences:
+        some = "; ".join(map(str, differences[:SHOWN]))
+        more = f"; and {len(differences) - SHOWN} more" if len(differences) > SHOWN else ""
+        raise WrongConfig(f"this stream runs another recipe: {some}{more}. {remedy}")
+    return True
+
+
+async def begin(bus: Bus, recipe: Mapping[str, Any]) -> None:
+    """Store the recipe of a stream that has not begun.
+
+    Raises:  WrongConfig when it names not all of its models: they could not be held to later.
+    """
     unnamed = [name for name, stage in recipe["stages"].items() if stage.get("asks", {"model": ""})["model"] is None]
     if unnamed:
-        raise WrongConfig(f"a stream begins with all its models named: {', '.join(unnamed)} have none; {NAME_A_MODEL}")
+        raise WrongConfig(f"a stream begins with all its models named, {', '.join(unnamed)} have none: {NAME_A_MODEL}")
     async with bus.appender("recipe") as appender:
         record = RecipeText(str(recipe["name"]), canonical(recipe), None)
         await appender.append([Message(RECIPE.name, record.key, encode(record))])
-    return False
 
 
 async def stored_recipe(bus: Bus) -> RecipeText | None:

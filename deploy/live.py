@@ -1,6 +1,7 @@
 """The live view of a run: a table on a terminal, a plain line now and then elsewhere. Both on stderr."""
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -13,6 +14,8 @@ from rich.text import Text
 
 from consumers.llm.usage import Usage
 from stream.metrics import StageStats
+
+log = logging.getLogger(__name__)
 
 RATE_WINDOW_S = 10.0
 REFRESH_S = 0.5
@@ -48,6 +51,7 @@ class View:
         self._used = used
         self._rates = {s.stage: Rate() for s in stats}
         self._token_rate = Rate()
+        self._live: Live | None = None
         self.note = ""  # what the run is doing, in words
 
     def table(self, now_s: float) -> RenderableType:
@@ -83,11 +87,16 @@ class View:
         if not console.is_terminal:
             while True:
                 await asyncio.sleep(PLAIN_EVERY_S)
-                console.print(self.line(time.monotonic()), soft_wrap=True)
-        with Live(self.table(time.monotonic()), console=console, auto_refresh=False, transient=True) as live:
+                log.info(self.line(time.monotonic()))
+        with Live(self.table(time.monotonic()), console=console, auto_refresh=False, transient=True) as self._live:
             while True:
                 await asyncio.sleep(REFRESH_S)
-                live.update(self.table(time.monotonic()), refresh=True)
+                self._live.update(self.table(time.monotonic()), refresh=True)
+
+    def close(self) -> None:
+        """Give the terminal back as it was, for an end without ceremony."""
+        if self._live is not None:
+            self._live.stop()
 
 
 def waiting(stats: Sequence[StageStats]) -> list[str]:

@@ -19,8 +19,12 @@ from deploy.options import put_json, say
 from deploy.outline import legs, outline
 from stream.audit import audit
 from stream.bus import Bus
+from stream.config import suggestion
 from stream.embedded import Embedded
+from stream.errors import WrongConfig
 from stream.outcomes import StageSpec
+from stream.replay import Selection
+from stream.replay import replay as replay_inputs
 
 LOOK_S = 2.0
 
@@ -117,3 +121,14 @@ async def holes(directory: Path, namespace: str) -> list[str]:
     """Return what does not hold, one line each."""
     async with opened(directory, namespace) as (bus, specs):
         return [str(hole) for hole in await audit(bus, specs)]
+
+
+async def replay(
+    directory: Path, namespace: str, stage: str, dead: bool, reason: str | None, ids: Sequence[str]
+) -> int:
+    """Append inputs of a stage again; return how many."""
+    async with opened(directory, namespace) as (bus, specs):
+        known = {spec.name: spec for spec in specs}
+        if stage not in known:
+            raise WrongConfig(f"the stream has no stage {stage}; {suggestion(stage, list(known))}")
+        return await replay_inputs(bus, known[stage], Selection(dead, reason, ids))

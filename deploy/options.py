@@ -27,6 +27,12 @@ Model = Annotated[str | None, typer.Option("--model", help="The model's name on 
 Api = Annotated[
     Literal["completions", "chat"] | None, typer.Option("--api", help="How it is asked: a base or a chat model.")
 ]
+Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Send at most this many new files.")]
+UntilIdle = Annotated[bool, typer.Option("--until-idle", help="End when nothing is left to do.")]
+StartBudget = Annotated[
+    float | None,
+    typer.Option("--start-budget", min=0, help="Seconds that a server may take to answer at the start. [15]"),
+]
 Json = Annotated[bool, typer.Option("--json", help="Report as JSON on stdout.")]
 LogFormat = Annotated[Literal["console", "json"] | None, typer.Option("--log-format", help="How logs are written.")]
 MetricsPort = Annotated[int | None, typer.Option(min=1, max=65535, help="Serve Prometheus metrics on this port.")]

@@ -28,6 +28,7 @@ class Flags:
     llm: str | None = None
     model: str | None = None
     api: Literal["completions", "chat"] | None = None
+    start_budget_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,8 @@ def plan(flags: Flags) -> Plan:
     Raises:  WrongConfig.
     """
     config, document = settings.read(flags.config)
+    if flags.start_budget_s is not None:
+        config = dataclasses.replace(config, start_budget_s=flags.start_budget_s)
     recipe = recipes.load(flags.recipe or config.recipe, document)
     asking = [stage for stage in recipe.stages if stage.kind.asks]
     prompts = {stage.name: prompt.load(recipe.prompts, stage.name) for stage in asking}

@@ -15,6 +15,7 @@ from rich.text import Text
 from deploy.columns import steps
 from deploy.funnel import Count
 from deploy.lineage import Found
+from producers.source import Summary
 from stream.records import DeadLetter, Example, File, Record, Rejected, Step
 
 ID_CHARS = 12
@@ -44,6 +45,16 @@ def _reasons(count: Count) -> str:
     ordered = count.rejected.most_common()
     rest = sum(n for _, n in ordered[REASONS:])
     return ", ".join([*(f"{reason} {n:,}" for reason, n in ordered[:REASONS]), *([f"others {rest:,}"] if rest else [])])
+
+
+def source_line(name: str, found: Summary) -> str:
+    """Say what became of everything that a source came upon in this run."""
+    parts = [f"{found.emitted:,} new files"]
+    parts += [f"{found.known:,} sent before"] if found.known else []
+    parts += [f"{count:,} rejected for {reason}" for reason, count in sorted(found.rejected.items())]
+    parts += [f"{count:,} skipped as {kind}" for kind, count in sorted(found.skipped.items())]
+    parts += [f"note: {note}" for note in sorted(found.notes)]
+    return f"{name}: {', '.join(parts)}"
 
 
 def example(record: Example) -> RenderableType:

@@ -6,14 +6,18 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
-from consumers import concepts, examples, responses, seeds, unique
+from consumers import concepts, examples, executions, functions, responses, seeds, unique
+from consumers.decontamination import Decontamination
 from consumers.instructions import from_concepts
 from consumers.llm.request import LLM
+from consumers.pool import Pool
 from consumers.prompt import FewShot
-from stream.records import Concepts, Executions, Instruction, Record, Seed
+from sandbox import Sandbox
+from stream.records import Concepts, Executions, Instruction, Record, Responses, Seed, SourceFile
 from stream.stage import Fold, Map
 
 P = TypeVar("P")
+C = TypeVar("C")
 Shape = Map[Any, Any] | Fold[Any, Any, Any]
 
 
@@ -24,6 +28,9 @@ class Clients:
     seed: int  # the recipe's, of every sampling
     llm: Mapping[str, LLM]  # by stage
     prompts: Mapping[str, FewShot]  # by stage
+    decontamination: Decontamination
+    pool: Pool | None
+    box: Sandbox | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +50,16 @@ class Kind(Generic[P]):
     box: bool = False  # needs the sandbox
 
 
+def there(client: C | None) -> C:
+    """Return a client that its kind says it needs."""
+    assert client is not None
+    return client
+
+
 # fmt: off
 KINDS: tuple[Kind[Any], ...] = (
+    Kind("functions", None, SourceFile, functions.VERSION, functions.Params, functions.Reason,
+         lambda p, c: functions.stage(p, there(c.pool), c.decontamination), pool=True),
     Kind("unique", None, Seed, unique.VERSION, unique.Params, unique.Reason,
          lambda p, c: unique.stage(p, c.seed), fold=True),
     Kind("seeds", None, Seed, seeds.VERSION, seeds.Params, seeds.Reason,
@@ -55,6 +70,8 @@ KINDS: tuple[Kind[Any], ...] = (
          lambda p, c: from_concepts.stage(p, c.llm["instructions"], c.prompts["instructions"], c.seed), asks=True),
     Kind("responses", None, Instruction, responses.VERSION, responses.Params, responses.Reason,
          lambda p, c: responses.stage(p, c.llm["responses"], c.prompts["responses"], c.seed), asks=True),
+    Kind("executions", None, Responses, executions.VERSION, executions.Params, executions.Reason,
+         lambda p, c: executions.stage(p, there(c.box)), box=True),
     Kind("examples", None, Executions, examples.VERSION, examples.Params, examples.Reason,
          lambda p, c: examples.stage(p, c.seed), fold=True),
 )

@@ -1,0 +1,140 @@
+"""What this machine can do, and what to install where it cannot. Each check answers with one line."""
+
+import asyncio
+import os
+import platform
+import shutil
+import sqlite3
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal
+
+from consumers.pyright_cli import PyrightCLI
+from sandbox import Sandbox, SandboxBroken
+from stream.errors import DependencyDown
+
+MIN_PYTHON = (3, 11)
+LOW_DISK_BYTES = 5 << 30
+NO_DISK_BYTES = 200 << 20
+COMMAND_S = 30.0
+
+State = Literal["ok", "warn", "missing"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the report. `missing` is what a run needs and has not; `warn` is what it can do without."""
+
+    name: str
+    state: State
+    found: str
+    advice: str = ""
+
+
+async def examine(directory: Path) -> list[Finding]:
+    """Look at everything, each thing for itself."""
+    return list(await asyncio.gather(*(check(directory) for check in CHECKS)))
+
+
+async def _python(_: Path) -> Finding:
+    found = platform.python_version()
+    if sys.version_info[:2] < MIN_PYTHON:
+        return Finding("python", "missing", found, "install Python 3.11 or newer")
+    return Finding("python", "ok", found)
+
+
+async def _platform(_: Path) -> Finding:
+    found = f"{platform.system()} {platform.release()}, {os.cpu_count()} cores"
+    if platform.system() != "Linux":
+        return Finding("platform", "missing", found, "run it on Linux: programs are confined by what its kernel has")
+    return Finding("platform", "ok", found)
+
+
+async def _sandbox(_: Path) -> Finding:
+    try:
+        async with Sandbox(slots=1) as box:
+            return Finding("sandbox", "ok", f"{box.tier}, proved by its self-test")
+    except SandboxBroken as err:
+        return Finding("sandbox", "missing", str(err), "allow user namespaces: stage executions runs nothing without")
+
+
+async def _type_checker(_: Path) -> Finding:
+    try:
+        return Finding("type checker", "ok", await PyrightCLI().check())
+    except DependencyDown as err:
+        return Finding("type checker", "missing", str(err), 'pip install "pyright[nodejs]"')
+
+
+async def _disk(directory: Path) -> Finding:
+    return await asyncio.to_thread(_free_disk, directory)
+
+
+def _free_disk(directory: Path) -> Finding:
+    at = next(path for path in (directory.absolute(), *directory.absolute().parents) if path.exists())
+    free_bytes = shutil.disk_usage(at).free
+    found = f"{free_bytes / 2**30:,.1f} GiB free at {at}"
+    if free_bytes < NO_DISK_BYTES:
+        return Finding("disk", "missing", found, "free some, or name another --dir")
+    if free_bytes < LOW_DISK_BYTES:
+        return Finding("disk", "warn", found, "a long run needs more; it waits when the disk is full")
+    return Finding("disk", "ok", found)
+
+
+async def _sqlite(_: Path) -> Finding:
+    return Finding("sqlite", "ok", sqlite3.sqlite_version)
+
+
+async def _git(_: Path) -> Finding:
+    return await _command("git", ["git", "--version"], "install git: repository and revision are left out without")
+
+
+async def _java(_: Path) -> Finding:
+    return await _command("java", ["java", "-version"], "only a local Apache Kafka needs it: install a JRE")
+
+
+async def _maven(_: Path) -> Finding:
+    return await _command(
+        "maven", ["mvn", "--batch-mode", "--version"], "only a local Apache Kafka needs it: install Maven"
+    )
+
+
+async def _command(name: str, command: list[str], advice: str) -> Finding:
+    """Ask an optional program for its version."""
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        )
+    except OSError:
+        return Finding(name, "warn", "not found", advice)
+    try:
+        async with asyncio.timeout(COMMAND_S):
+            output, _ = await process.communicate()
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+        return Finding(name, "warn", f"did not answer within {COMMAND_S:g} s", advice)
+    first = output.decode(errors="replace").strip().splitlines()[:1]
+    if process.returncode != 0:
+        return Finding(name, "warn", f"ended with {process.returncode}: {''.join(first)}", advice)
+    return Finding(name, "ok", "".join(first))
+
+
+async def _seedstream(_: Path) -> Finding:
+    return Finding("seedstream", "ok", version("seedstream"))
+
+
+CHECKS: tuple[Callable[[Path], Awaitable[Finding]], ...] = (
+    _seedstream,
+    _python,
+    _platform,
+    _sqlite,
+    _sandbox,
+    _type_checker,
+    _disk,
+    _git,
+    _java,
+    _maven,
+)

@@ -1,0 +1,111 @@
+"""The one place that builds clients. A pipeline is the stages to be run, each with its clients; a client that none of
+them needs is not built, so that looking at files asks for no model and no sandbox."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from consumers import decontamination
+from consumers.llm.client import LLMClient
+from consumers.llm.endpoint import Endpoint
+from consumers.llm.usage import Usage
+from consumers.pool import Pool
+from deploy.effective import NAME_A_MODEL
+from deploy.plan import Plan
+from deploy.recipe import StagePlan
+from deploy.stages import Clients
+from sandbox import Sandbox, SandboxRefused
+from stream.errors import DependencyDown, Unavailable, WrongConfig
+from stream.outcomes import StageSpec
+
+PROBE_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """Stages that can be run, and what they have used."""
+
+    specs: tuple[StageSpec, ...]
+    servers: tuple[LLMClient, ...]
+
+    def used(self) -> Mapping[str, Usage]:
+        """Return what each stage has asked models for since the start."""
+        used: dict[str, Usage] = {}
+        for server in self.servers:
+            used |= server.usage()
+        return used
+
+
+@asynccontextmanager
+async def build(plan: Plan, stages: Sequence[StagePlan]) -> AsyncGenerator[Pipeline]:
+    """Build `stages` of a plan, and their clients for as long as the context lasts.
+
+    Raises:  WrongConfig, also for a model that its server does not offer; DependencyDown when a server cannot be
+             reached within the budget, or no sandbox starts here.
+    """
+    async with AsyncExitStack() as stack:
+        servers = await _servers(plan, stages, stack)
+        order = [stage.name for stage in plan.recipe.stages]
+        clients = Clients(
+            seed=plan.recipe.seed,
+            llm={name: servers[plan.endpoints[name]].for_stage(name, order.index(name)) for name in _asking(stages)},
+            prompts=plan.prompts,
+            decontamination=decontamination.load(tuple(plan.decontamination)),
+            pool=await _pool(plan, stages, stack),
+            box=await _sandbox(plan, stages, stack),
+        )
+        specs = tuple(StageSpec(s.name, s.reads, s.writes, s.kind.build(s.params, clients)) for s in stages)
+        yield Pipeline(specs, tuple(servers.values()))
+
+
+def _asking(stages: Sequence[StagePlan]) -> list[str]:
+    return [stage.name for stage in stages if stage.kind.asks]
+
+
+async def _pool(plan: Plan, stages: Sequence[StagePlan], stack: AsyncExitStack) -> Pool | None:
+    if not any(stage.kind.pool for stage in stages):
+        return None
+    return await stack.enter_async_context(Pool(plan.config.processes))
+
+
+async def _sandbox(plan: Plan, stages: Sequence[StagePlan], stack: AsyncExitStack) -> Sandbox | None:
+    limits = [stage.params.limits for stage in stages if stage.kind.box]
+    if not limits:
+        return None
+    try:
+        return await stack.enter_async_context(Sandbox(plan.config.sandbox.slots, limits[0]))
+    except SandboxRefused as err:
+        raise DependencyDown(f"no program can be run: {err}; see `seedstream doctor`") from err
+
+
+async def _servers(plan: Plan, stages: Sequence[StagePlan], stack: AsyncExitStack) -> dict[Endpoint, LLMClient]:
+    """Build a client for each endpoint, shared by the stages that ask it, and see that each one answers."""
+    asking = _asking(stages)
+    unnamed = [name for name in asking if name not in plan.endpoints]
+    if unnamed:
+        raise WrongConfig(f"recipe {plan.recipe.name} asks a model in {', '.join(unnamed)}: {NAME_A_MODEL}")
+    servers: dict[Endpoint, LLMClient] = {}
+    for name in asking:
+        end = plan.endpoints[name]
+        if end not in servers:
+            servers[end] = await stack.enter_async_context(LLMClient(end))
+    for server in servers.values():
+        await reach(server.check, plan.config.start_budget_s)
+    return servers
+
+
+async def reach(check: Callable[[], Awaitable[None]], budget_s: float) -> None:
+    """Call `check` until it does not raise Unavailable.
+
+    Raises:  DependencyDown after `budget_s`; whatever else `check` raises.
+    """
+    deadline_s = time.monotonic() + budget_s
+    while True:
+        try:
+            return await check()
+        except Unavailable as err:
+            if time.monotonic() + PROBE_S > deadline_s:
+                raise DependencyDown(f"{err} (for {budget_s:g} s)") from err
+        await asyncio.sleep(PROBE_S)
