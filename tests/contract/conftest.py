@@ -1,0 +1,31 @@
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from stream.bus import Bus
+from stream.topics import DEAD, REJECTS, TOPICS
+from tests.contract.buses import KINDS, Address, Harness
+
+
+@pytest_asyncio.fixture(params=KINDS)
+async def harness(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Harness]:
+    async with Harness(Address.of(request.param, tmp_path / "bus")).running() as harness:
+        yield harness
+
+
+@pytest_asyncio.fixture
+async def bus(harness: Harness) -> Bus:
+    """A bus with an input `files`, an output `functions`, `rejects` and `dead`."""
+    bus = await harness.open()
+    await bus.create([TOPICS["files"], TOPICS["functions"], REJECTS, DEAD])
+    return bus
+
+
+@pytest.fixture
+def address(harness: Harness) -> Address:
+    """Of a bus that other processes can open."""
+    if not harness.address.between_processes:
+        pytest.skip("lives in one process")
+    return harness.address
