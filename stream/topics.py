@@ -1,8 +1,10 @@
 """The topics, as a table: the whole stream on one screen. A topic on the bus is named `{namespace}.{topic}`."""
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
+from stream.errors import WrongConfig
 from stream.records import (
     Concepts,
     DeadLetter,
@@ -61,3 +63,14 @@ def state_topic(stage: str) -> Topic:
     'unique.state'
     """
     return Topic(f"{stage}.state", StateChange, "-", 1, "forever")
+
+
+def checked_namespace(name: str) -> str:
+    """Return a namespace that stands for itself alone: its topics are told from another's by the first dot, and its
+    name is also a file's and, on Kafka, a topic's.
+
+    Raises:  WrongConfig.
+    """
+    if not re.fullmatch("[A-Za-z0-9_-]{1,100}", name):
+        raise WrongConfig(f'namespace {name!r}: expected 1 to 100 letters, digits, "-" and "_"')
+    return name

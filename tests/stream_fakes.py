@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from stream.bus import Lease, Message, Stored
 from stream.errors import Fatal, InUse, WrongConfig
 from stream.progress import Progress
-from stream.topics import Topic
+from stream.topics import Topic, checked_namespace
 
 
 @dataclass(slots=True)
@@ -85,7 +85,7 @@ class MemoryBus:
 
     def __init__(self, disk: Disk, namespace: str = "main", partitions: int = 1) -> None:
         self.disk = disk
-        self.namespace = namespace
+        self.namespace = checked_namespace(namespace)
         self.partitions = partitions
         self.arrived = asyncio.Event()
         self.fetch_fault: Callable[[], None] = no_fault

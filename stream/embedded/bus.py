@@ -17,7 +17,7 @@ from stream.embedded.reader import Reader
 from stream.embedded.writer import ProgressRow, TopicId, Write, Writer
 from stream.errors import Fatal, WrongConfig
 from stream.progress import Progress
-from stream.topics import Topic
+from stream.topics import Topic, checked_namespace
 
 POLL_S = 0.25  # how soon records appended by another process are seen; our own are seen at once
 
@@ -96,6 +96,7 @@ class Embedded:
         Raises:  BusMissing when there is none; NewerSchema; WrongConfig when it cannot be opened, in one line.
         """
         path = directory / FILE_NAME
+        checked_namespace(namespace)
         await asyncio.to_thread(prepare, path, create)
         bus = Embedded(path, namespace, partitions)
         try:
