@@ -90,7 +90,7 @@ async def count(plan: Plan, found: Iterator[Found], limit: int | None) -> Counte
     counted = Counted()
     first = [stage for stage in plan.recipe.stages if stage.reads.name == SOURCE_TOPIC]
     async with Pool(plan.config.processes) as pool:
-        clients = Clients(plan.recipe.seed, {}, {}, decontamination.load(tuple(plan.decontamination)), pool, None)
+        clients = Clients(plan.recipe.seed, {}, {}, decontamination.load(tuple(plan.decontamination)), pool)
         shapes = {stage.name: stage.kind.build(stage.params, clients) for stage in first}
         while counted.files != limit:
             room = CHUNK if limit is None else min(CHUNK, limit - counted.files)

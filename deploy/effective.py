@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import msgspec
 
-from deploy.recipe import Recipe
+from deploy.recipe import Recipe, StagePlan
 from stream.bus import Bus, Message
 from stream.codec import decode, encode
 from stream.errors import WrongConfig
@@ -56,12 +56,17 @@ def effective(recipe: Recipe, asked: Mapping[str, Asked], decontamination: Mappi
                 "reads": plan.reads.name,
                 "variant": plan.kind.variant,
                 "version": plan.kind.version,
-                "params": msgspec.to_builtins(plan.params),
+                "params": _params(plan),
                 **({"asks": msgspec.to_builtins(asked[plan.name])} if plan.name in asked else {}),
             }
             for plan in recipe.stages
         },
     }
+
+
+def _params(plan: StagePlan) -> dict[str, Any]:
+    params: dict[str, Any] = msgspec.to_builtins(plan.params)
+    return {name: value for name, value in params.items() if name not in plan.kind.tuning}
 
 
 def canonical(recipe: Mapping[str, Any]) -> str:

@@ -72,7 +72,7 @@ async def estimate(plan: Plan, sample: Sequence[Seed], functions: int) -> Mappin
 
 async def _ask(plan: Plan, stage: StagePlan, records: Sequence[Any]) -> tuple[Answering, Sequence[Any]]:
     model = Answering()
-    clients = Clients(plan.recipe.seed, {stage.name: model}, plan.prompts, Decontamination(()), None, None)
+    clients = Clients(plan.recipe.seed, {stage.name: model}, plan.prompts, Decontamination(()))
     shape = stage.kind.build(stage.params, clients)
     assert isinstance(shape, Map)  # a Fold asks no one
     outcomes = [outcome for record in records for outcome in await shape.call([record])]

@@ -25,6 +25,7 @@ from stream.errors import WrongConfig
 from stream.outcomes import StageSpec
 from stream.replay import Selection
 from stream.replay import replay as replay_inputs
+from stream.topics import DEAD, REJECTS
 
 LOOK_S = 2.0
 
@@ -81,7 +82,10 @@ async def show(directory: Path, namespace: str, record_id: str, as_json: bool) -
         )  # fmt: skip
         return
     out = report.console()
-    out.print(report.record(found[0].record))
+    # Of the records with this id the one nearest the end: it embeds all the others.
+    own = [f for f in found if f.stored.key.startswith(record_id)]
+    data = [f for f in own if f.topic not in (REJECTS, DEAD)]
+    out.print(report.record((data or own)[-1].record))
     out.print(report.tree(found))
 
 
@@ -109,7 +113,7 @@ def _print_groups(
         return
     out = report.console()
     for group, lines in zip(groups, shown, strict=True):
-        out.print(f"[bold]{group.stage}: {group.reason}: {group.count:,}")
+        out.print(f"{group.stage}: {group.reason}: {group.count:,}", style="bold")
         for record_id, text in lines:
             out.print(f"  {record_id}")
             out.print(report.evidence(text))

@@ -12,6 +12,7 @@ from consumers.llm.client import LLMClient
 from consumers.llm.endpoint import Endpoint
 from consumers.llm.usage import Usage
 from consumers.pool import Pool
+from consumers.pyright_cli import PyrightCLI
 from deploy.effective import NAME_A_MODEL
 from deploy.plan import Plan
 from deploy.recipe import StagePlan
@@ -54,6 +55,7 @@ async def build(plan: Plan, stages: Sequence[StagePlan]) -> AsyncGenerator[Pipel
             prompts=plan.prompts,
             decontamination=decontamination.load(tuple(plan.decontamination)),
             pool=await _pool(plan, stages, stack),
+            checker=await _checker(stages),
             box=await _sandbox(plan, stages, stack),
         )
         specs = tuple(StageSpec(s.name, s.reads, s.writes, s.kind.build(s.params, clients)) for s in stages)
@@ -68,6 +70,14 @@ async def _pool(plan: Plan, stages: Sequence[StagePlan], stack: AsyncExitStack) 
     if not any(stage.kind.pool for stage in stages):
         return None
     return await stack.enter_async_context(Pool(plan.config.processes))
+
+
+async def _checker(stages: Sequence[StagePlan]) -> PyrightCLI | None:
+    if not any(stage.kind.checker for stage in stages):
+        return None
+    checker = PyrightCLI()
+    await checker.check()
+    return checker
 
 
 async def _sandbox(plan: Plan, stages: Sequence[StagePlan], stack: AsyncExitStack) -> Sandbox | None:

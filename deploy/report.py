@@ -2,12 +2,11 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
+from textwrap import indent
 from typing import cast
 
 import msgspec
 from rich.console import Console, Group, RenderableType
-from rich.padding import Padding
-from rich.rule import Rule
 from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
@@ -23,10 +22,10 @@ REASONS = 3  # that the funnel names for a stage
 LINES = 12  # of an evidence that are shown
 
 
-def console(*, stderr: bool = False) -> Console:
-    """Return a console that cuts no table to 80 columns where the output is no terminal."""
-    out = Console(stderr=stderr, highlight=False)
-    return out if out.is_terminal else Console(stderr=stderr, highlight=False, width=160, no_color=True)
+def console() -> Console:
+    """Return stdout for people. Where it is no terminal nothing is coloured or cut to a width: it will be searched."""
+    out = Console(highlight=False, markup=False)
+    return out if out.is_terminal else Console(highlight=False, markup=False, no_color=True, width=10_000)
 
 
 def funnel_table(counts: Iterable[Count], rates: Mapping[str, float] | None = None) -> Table:
@@ -57,41 +56,61 @@ def source_line(name: str, found: Summary) -> str:
     return f"{name}: {', '.join(parts)}"
 
 
-def example(record: Example) -> RenderableType:
+def example(shown: Example) -> RenderableType:
     """Show one example in full, with its lineage."""
-    instruction, seed = record.instruction, record.instruction.concepts.seed
+    instruction, seed = shown.instruction, shown.instruction.concepts.seed
     asked = f"{instruction.category}, {instruction.difficulty}, {', '.join(instruction.concepts.concepts)}"
     return Group(
-        Rule(f"seed: {seed.name}, {place(seed.file, seed.line)}", align="left"),
-        Syntax(seed.code, seed.file.language, background_color="default"),
-        Rule(f"instruction: {asked}", align="left"),
+        _heading(f"seed: {seed.name}, {place(seed.file, seed.line)}"),
+        code(seed.code, seed.file.language),
+        _heading(f"instruction: {asked}"),
         Text(instruction.text),
-        Rule(f"response: sample {record.response.index}", align="left"),
-        Text(record.response.text),
-        Rule(f"tests: {record.execution.verdict}", align="left"),
-        Syntax(record.response.tests, instruction.language, background_color="default"),
-        Rule("lineage", align="left"),
-        *(Text(step_line(step)) for step in steps(record)),
-        Text(f"example {record.key}"),
+        _heading(f"response: sample {shown.response.index}"),
+        Text(shown.response.text),
+        _heading(f"tests: {shown.execution.verdict}"),
+        code(shown.response.tests, instruction.language),
+        _heading("lineage"),
+        *(Text(step_line(step)) for step in steps(shown)),
+        Text(f"example {shown.key}"),
     )
+
+
+def _heading(text: str) -> Text:
+    return Text(f"\n── {text}", style="bold")
+
+
+def code(text: str, language: str) -> Text:
+    """Return code with its colours."""
+    highlighter = Syntax("", language, theme="ansi_dark", background_color="default")
+    coloured = highlighter.highlight(text)
+    coloured.rstrip()
+    return coloured
 
 
 def record(found: Record) -> RenderableType:
     """Show one record of any topic."""
     if isinstance(found, Example):
         return example(found)
-    fields = Table(box=None, pad_edge=False, show_header=False)
-    for name, value in _flat(msgspec.to_builtins(found)):
-        fields.add_row(Text(name, style="bold"), Text(str(value)))
-    return fields
+    return Group(*(_field(name, value) for name, value in _flat(msgspec.to_builtins(found))))
+
+
+def _field(name: str, value: object) -> Text:
+    text = str(value)
+    shown = f"\n{indent(text, '    ')}" if "\n" in text else text
+    return Text.assemble((f"{name}: ", "bold"), shown)
 
 
 def _flat(value: object, at: str = "") -> Iterator[tuple[str, object]]:
+    """Yield each field of a record with its path.
+
+    >>> dict(_flat({"a": {"b": 1}, "c": [{"d": 2}], "e": [3]}))
+    {'a.b': 1, 'c[0].d': 2, 'e': [3]}
+    """
     if isinstance(value, dict):
         for key, inner in cast("dict[str, object]", value).items():
             yield from _flat(inner, f"{at}.{key}" if at else key)
-    elif isinstance(value, list) and any(isinstance(item, dict) for item in cast("list[object]", value)):
-        for index, item in enumerate(cast("list[object]", value)):
+    elif isinstance(value, list | tuple) and any(isinstance(item, dict) for item in cast("Sequence[object]", value)):
+        for index, item in enumerate(cast("Sequence[object]", value)):
             yield from _flat(item, f"{at}[{index}]")
     else:
         yield at, value
@@ -115,20 +134,20 @@ def step_line(step: Step) -> str:
     return f"{step.stage} version {step.version}{asked}{by}{sampled}{f': {step.verdict}' if step.verdict else ''}"
 
 
-def evidence(text: str) -> RenderableType:
+def evidence(text: str) -> Text:
     """Show the first lines of what a reject or a dead letter holds."""
     lines = text.splitlines()
     more = [f"… {len(lines) - LINES:,} more lines"] if len(lines) > LINES else []
-    return Padding(Text("\n".join(lines[:LINES] + more)), (0, 0, 0, 4))
+    return Text(indent("\n".join(lines[:LINES] + more), "    "))
 
 
 def tree(found: Sequence[Found]) -> RenderableType:
-    """Show a record, and below it what was made from it, topic by topic."""
+    """Show a record and what was made from it, topic by topic."""
     lines: list[RenderableType] = []
     for name, group in groupby(found, key=lambda f: f.topic.name):
         members = list(group)
         lines.append(Text(f"{name}: {len(members):,}", style="bold"))
-        lines += [Padding(Text(found_line(f)), (0, 0, 0, 2)) for f in members]
+        lines += [Text(f"  {found_line(f)}") for f in members]
     return Group(*lines)
 
 

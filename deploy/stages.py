@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
-from consumers import concepts, examples, executions, functions, responses, seeds, unique
+from consumers import concepts, examples, executions, functions, responses, seeds, typed, unique
 from consumers.decontamination import Decontamination
 from consumers.instructions import from_concepts
 from consumers.llm.request import LLM
 from consumers.pool import Pool
 from consumers.prompt import FewShot
+from consumers.typed import TypeChecker
 from sandbox import Sandbox
 from stream.records import Concepts, Executions, Instruction, Record, Responses, Seed, SourceFile
 from stream.stage import Fold, Map
@@ -29,8 +30,9 @@ class Clients:
     llm: Mapping[str, LLM]  # by stage
     prompts: Mapping[str, FewShot]  # by stage
     decontamination: Decontamination
-    pool: Pool | None
-    box: Sandbox | None
+    pool: Pool | None = None
+    checker: TypeChecker | None = None
+    box: Sandbox | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,9 @@ class Kind(Generic[P]):
     fold: bool = False  # keeps a state
     asks: bool = False  # a model, with a prompt from files
     pool: bool = False  # needs processes, for work that keeps a core busy
+    checker: bool = False  # needs the type checker
     box: bool = False  # needs the sandbox
+    tuning: frozenset[str] = frozenset()  # parameters that change how fast a record is made, not what it holds
 
 
 def there(client: C | None) -> C:
@@ -60,6 +64,9 @@ def there(client: C | None) -> C:
 KINDS: tuple[Kind[Any], ...] = (
     Kind("functions", None, SourceFile, functions.VERSION, functions.Params, functions.Reason,
          lambda p, c: functions.stage(p, there(c.pool), c.decontamination), pool=True),
+    Kind("typed", None, Seed, typed.VERSION, typed.Params, typed.Reason,
+         lambda p, c: typed.stage(p, there(c.checker), there(c.pool)), pool=True, checker=True,
+         tuning=frozenset({"batch", "linger_s"})),
     Kind("unique", None, Seed, unique.VERSION, unique.Params, unique.Reason,
          lambda p, c: unique.stage(p, c.seed), fold=True),
     Kind("seeds", None, Seed, seeds.VERSION, seeds.Params, seeds.Reason,
@@ -71,7 +78,8 @@ KINDS: tuple[Kind[Any], ...] = (
     Kind("responses", None, Instruction, responses.VERSION, responses.Params, responses.Reason,
          lambda p, c: responses.stage(p, c.llm["responses"], c.prompts["responses"], c.seed), asks=True),
     Kind("executions", None, Responses, executions.VERSION, executions.Params, executions.Reason,
-         lambda p, c: executions.stage(p, there(c.box)), box=True),
+         lambda p, c: executions.stage(p, there(c.box)), box=True,
+         tuning=frozenset({"concurrency"})),
     Kind("examples", None, Executions, examples.VERSION, examples.Params, examples.Reason,
          lambda p, c: examples.stage(p, c.seed), fold=True),
 )

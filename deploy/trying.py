@@ -58,7 +58,7 @@ async def try_stage(plan: Plan, stage: StagePlan, show_prompt: bool) -> int:
         raise WrongConfig(f"stage {stage.name} asks no model: it has no prompt to show")
     end = plan.endpoints.get(stage.name)
     printer = PromptPrinter(end.api if end else "completions")
-    clients = Clients(plan.recipe.seed, {stage.name: printer}, plan.prompts, Decontamination(()), None, None)
+    clients = Clients(plan.recipe.seed, {stage.name: printer}, plan.prompts, Decontamination(()))
     return await _each(stage.kind.build(stage.params, clients), stage, sys.stdin.buffer, outcomes=False)
 
 
