@@ -36,8 +36,8 @@ def run(job: Job, canary: bool, stdout: int, stderr: int, record: int) -> None:
     try:
         code = _compile(job.source, canary)
     except (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError) as error:
-        kind = Kind.MEMORY if isinstance(error, MemoryError) else Kind.SYNTAX
-        os.write(_RECORD, job.nonce + kind + describe(error, FILE)[-_DETAIL_BYTES:])
+        # The parser raises MemoryError for what is nested too deep, whatever memory there is.
+        os.write(_RECORD, job.nonce + Kind.SYNTAX + describe(error, FILE)[-_DETAIL_BYTES:])
         os._exit(0)
     if code is None:
         os.write(_RECORD, job.nonce + Kind.NO_TESTS + b"no assertion in the program")

@@ -1,15 +1,19 @@
 """Which folders of this machine a program sees: those the interpreter loads its standard library from."""
 
+import os
 import sys
 import sysconfig
 from pathlib import Path, PurePosixPath
+
+_STDLIB = str(Path(os.__file__).parent)
 
 _SHARED_PREFIXES = ("/usr", "/usr/local", "/")  # prefixes whose lib holds more than the interpreter's own files
 
 
 def library_folders() -> list[str]:
     """Return the folders to bind read-only, each under its own name, none inside another."""
-    wanted = [sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")]
+    # Not the paths of `sysconfig`, some of which are a virtual environment's own.
+    wanted = [_STDLIB, str(sysconfig.get_config_var("DESTSHARED") or _STDLIB)]
     # A prefix of its own: the extension modules of such a build name shared objects in its lib.
     wanted += [f"{p}/lib" for p in (sys.base_prefix, sys.base_exec_prefix) if p not in _SHARED_PREFIXES]
     multiarch = str(sysconfig.get_config_var("MULTIARCH") or "")
@@ -22,7 +26,7 @@ def library_folders() -> list[str]:
 
 def hidden_folders(folders: list[str]) -> list[str]:
     """Return the folders of third-party packages in `folders`: a verdict must not depend on what is installed."""
-    stdlib = PurePosixPath(sysconfig.get_path("stdlib"))
+    stdlib = PurePosixPath(_STDLIB)
     packages = [stdlib / "site-packages", stdlib / "dist-packages", stdlib.parent / "python3" / "dist-packages"]
     return [str(p) for p in packages if Path(p).is_dir() and any(p.is_relative_to(folder) for folder in folders)]
 
