@@ -61,7 +61,6 @@ class LLMClient:
         self._usage: dict[str, Usage] = {}
 
     async def __aenter__(self) -> "LLMClient":
-        await self._servers.open()
         return self
 
     async def __aexit__(

@@ -6,7 +6,6 @@ no work. A request that broke in the middle may have been paid, and is the runne
 
 import asyncio
 import time
-from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from http import HTTPStatus
 
@@ -35,17 +34,12 @@ class Servers:
         self._hosts = Hosts(endpoint.urls)
         headers = {"authorization": f"Bearer {key}"} if key else {}
         self._wires = {url: Wire(url, headers) for url in endpoint.urls}
-        self._stack = AsyncExitStack()
         self._has_tokenizer = True  # until a server says it has none
-
-    async def open(self) -> None:
-        """Make ready to connect."""
-        for wire in self._wires.values():
-            await self._stack.enter_async_context(wire)
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._stack.aclose()
+        for wire in self._wires.values():
+            await wire.close()
 
     @property
     def down(self) -> tuple[str, ...]:

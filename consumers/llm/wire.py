@@ -2,10 +2,10 @@
 hundred requests are in flight. No exception of either library leaves this file."""
 
 import asyncio
+import contextlib
 import urllib.request
 from collections.abc import Mapping
 from ipaddress import ip_address
-from types import TracebackType
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -16,6 +16,7 @@ from consumers.llm.failures import Answer
 from stream.errors import EndpointDown, RequestTimedOut
 
 CONNECT_S = 10.0
+_TIMEOUT = {"connect": CONNECT_S, "pool": None, "read": None, "write": None}  # the whole has one of its own
 
 IDLE_S = 3.0
 """How long an unused connection is kept. Below the 5 s of the usual servers: else a request would now and then go out
@@ -34,25 +35,22 @@ class Wire:
     def __init__(self, base_url: str, headers: Mapping[str, str]) -> None:
         proxy = environment_proxy(base_url)
         self._base_url = base_url
-        transport = AiohttpTransport(client=self._session, proxy=httpx.Proxy(proxy) if proxy else None)
-        self._ssl = transport.ssl_context
-        self._http = httpx.AsyncClient(
-            transport=transport, headers=dict(headers), timeout=httpx.Timeout(None, connect=CONNECT_S)
+        self._headers = dict(headers)
+        # What would verify certificates takes a while to load: not where there are none.
+        self._transport = AiohttpTransport(
+            verify=urlsplit(base_url).scheme == "https",
+            client=self._session,
+            proxy=httpx.Proxy(proxy) if proxy else None,
         )
 
     def _session(self) -> aiohttp.ClientSession:
         # Without a limit of connections: permits are the limit.
-        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_S, ssl=self._ssl)
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_S, ssl=self._transport.ssl_context)
         return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
 
-    async def __aenter__(self) -> "Wire":
-        await self._http.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._http.__aexit__(kind, error, trace)
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._transport.aclose()
 
     async def send(self, method: str, url: str, body: bytes | None, timeout_s: float) -> Answer:
         """Send a request and return the whole answer, whatever its status.
@@ -60,10 +58,15 @@ class Wire:
         Raises:  EndpointDown when no connection could be made: nothing was sent; RequestTimedOut when the answer did
                  not come, or not whole.
         """
-        headers = {"content-type": "application/json"} if body is not None else {}
+        headers = self._headers if body is None else self._headers | {"content-type": "application/json"}
+        request = httpx.Request(method, url, content=body, headers=headers, extensions={"timeout": _TIMEOUT})
         try:
             async with asyncio.timeout(timeout_s):
-                response = await self._http.request(method, url, content=body, headers=headers)
+                # Without httpx's client around the transport: redirects, cookies and logins are none of ours, and
+                # would take a third of the CPU time of a request.
+                response = await self._transport.handle_async_request(request)
+                async with contextlib.aclosing(response):
+                    content = await response.aread()
         except TimeoutError as err:
             raise RequestTimedOut(f"{url} gave no whole answer within {timeout_s:g} s") from err
         except (httpx.HTTPError, aiohttp.ClientError, OSError, ValueError) as err:
@@ -73,7 +76,7 @@ class Wire:
             if isinstance(cause, _UNREACHABLE):
                 raise EndpointDown(f"{self._base_url} cannot be reached: {said}") from err
             raise RequestTimedOut(f"the connection to {self._base_url} broke: {said}") from err
-        return Answer(response.status_code, response.headers, response.content)
+        return Answer(response.status_code, response.headers, content)
 
 
 def environment_proxy(url: str) -> str | None:

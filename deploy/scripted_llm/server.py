@@ -33,6 +33,11 @@ class Service:
     sigma: float = 1.0
 
 
+def service_s(prompt: str, seed: int | None, mean_s: float, sigma: float) -> float:
+    """Return how long a request holds its slot: the same each time."""
+    return Dice("service", prompt, seed).lognormal(mean_s, sigma)
+
+
 class Message(msgspec.Struct):
     """One message of a conversation."""
 
@@ -186,7 +191,7 @@ class ScriptedLLM:
             )
         text, finish_reason = self._reply(ask, asked, cut=fault is not None and fault.length)
         async with self._slots:
-            seconds = Dice("service", ask.text, ask.seed).lognormal(self._service.mean_s, self._service.sigma)
+            seconds = service_s(ask.text, ask.seed, self._service.mean_s, self._service.sigma)
             await asyncio.sleep(seconds + ((fault and fault.slow_s) or 0))
         return _json(_body(ask, text, finish_reason, prompt_tokens))
 
