@@ -24,7 +24,7 @@ REFUSALS = {
 
 TOO_LONG = re.compile(
     r"context_length_exceeded|exceed_context_size|context (length|window|size)"
-    r"|maximum model length|max_model_len|max_(completion_)?tokens.* is too large|prompt is too long",
+    r"|maximum model length|max_model_len|prompt is too long",
     re.IGNORECASE,
 )
 """How vLLM, OpenAI and llama.cpp say that prompt and reply do not fit."""

@@ -1,0 +1,84 @@
+"""What each answer means: a table of (status, body, error), growing with each server that says it in its own way."""
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+
+from consumers.llm import apis
+from consumers.llm.errors import BadReply, Refused
+from consumers.llm.failures import Answer, ContextExceeded, failure, refusal, retry_after_s
+from stream.errors import Permanent, RequestTimedOut, WrongConfig
+
+URL = "http://llm:8000/v1"
+NOW = datetime(2026, 11, 21, tzinfo=UTC)
+
+
+def classify(status: int, body: str = "", **headers: str) -> Exception | None:
+    answer = Answer(status, headers, body.encode())
+    return refusal(answer, URL, NOW) or failure(answer, URL, "LLM_KEY", "sk-secret-key")
+
+
+def said(message: str, **more: str) -> str:
+    return json.dumps({"error": {"message": message, "code": 400, **more}})
+
+
+# fmt: off
+ANSWERS = [
+    (200, "{}", None),
+    (404, "{}", None),  # who lists the models says what it means
+    (429, "slow down", Refused), (502, "<html>", Refused), (503, "", Refused), (504, "", Refused), (529, "", Refused),
+    (500, '{"error": {"message": "EngineCore died"}}', BadReply), (501, "", BadReply), (204, "", BadReply),
+    (408, "", RequestTimedOut),
+    (401, "", WrongConfig), (403, "", WrongConfig), (301, "", WrongConfig), (307, "", WrongConfig),
+    (400, '{"error": {"message": "unknown field"}}', Permanent), (409, "", Permanent), (422, "", Permanent),
+    # vLLM, older and newer
+    (400, '{"object": "error", "message": "This model\'s maximum context length is 2048 tokens."}', ContextExceeded),
+    (400, said("The decoder prompt (length 3000) is longer than the maximum model length of 2048."), ContextExceeded),
+    (400, said("'max_tokens' is too large: 9. This model's maximum context length is 8 tokens"), ContextExceeded),
+    # OpenAI, llama.cpp
+    (400, said("too much", code="context_length_exceeded"), ContextExceeded),
+    (400, said("the request exceeds the available context size"), ContextExceeded),
+    # a limit of its own, that no other prompt would keep either
+    (400, said("max_tokens is too large: 9000. This model supports at most 4096 completion tokens"), Permanent),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("status", "body", "error"), ANSWERS)
+def test_an_answer_is_the_error_that_the_runner_can_act_on(
+    status: int, body: str, error: type[Exception] | None
+) -> None:
+    assert type(classify(status, body)) is (error or type(None))
+
+
+def test_a_refused_key_names_its_variable_and_never_the_key() -> None:
+    error = classify(401, '{"error": {"message": "Incorrect API key provided: sk-secret-key"}}')
+    assert str(error) == f"{URL} answers 401, the key in $LLM_KEY is not accepted: Incorrect API key provided: ***"
+
+
+def test_a_redirect_names_the_address_to_give() -> None:
+    assert "points to https://llm/v1/completions" in str(classify(308, "", location="https://llm/v1/completions"))
+
+
+def test_a_refusal_carries_the_wish_of_the_server() -> None:
+    error = classify(429, "slow down", **{"retry-after": "7"})
+    assert isinstance(error, Refused) and error.retry_after_s == 7.0
+    assert str(error) == f"{URL} answers 429: slow down"
+
+
+def test_a_date_in_the_past_is_no_wait() -> None:
+    assert retry_after_s("Fri, 20 Nov 2026 07:28:00 GMT", NOW) == 0.0
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"", b"<html>It works!</html>", b"{", b"[]", b"null", b"\xff", b'{"choices": []}', b'{"choices": null}',
+        b'{"choices": [{"finish_reason": "stop"}]}', b'{"choices": [{"text": "a"}]}', b"[" * 100_000,
+        b'{"choices": [{"finish_reason": "stop", "text": "a"}], "usage": {"prompt_tokens": "many"}}',
+    ],
+)  # fmt: skip
+def test_what_is_no_reply_is_a_bad_reply_with_its_beginning(content: bytes) -> None:
+    with pytest.raises(BadReply, match="http://llm:8000/v1 gave"):
+        apis.reply(content, URL)
