@@ -4,7 +4,7 @@ in memory; no bus is made and no server is asked."""
 import asyncio
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
 
@@ -64,13 +64,12 @@ async def dry_run(plan: Plan, paths: Sequence[Path], limit: int | None, as_json:
     counted = await count(plan, chain.from_iterable(source.found(()) for source in sources), limit)
     asking = await estimate(plan, counted.sample, counted.functions)
     if as_json:
-        at_most = {stage: asdict(asked) for stage, asked in asking.items()}
         put_json(
             {
                 "files": counted.files,
                 "functions": counted.functions,
                 "rejected": counted.rejected,
-                "at_most": at_most,
+                "at_most": asking,
             }
         )
         return

@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +43,7 @@ async def status(directory: Path, namespace: str, as_json: bool) -> None:
     async with opened(directory, namespace) as (bus, specs):
         counts = await funnel(bus, legs(specs))
     if as_json:
-        put_json([asdict(count) for count in counts])
+        put_json(counts)
     else:
         report.console().print(report.funnel_table(counts))
 
@@ -109,7 +108,7 @@ def _print_groups(
     groups: Sequence[samples.Group[Any]], shown: Sequence[Sequence[tuple[str, str]]], as_json: bool
 ) -> None:
     if as_json:
-        put_json([msgspec.to_builtins(asdict(group) | {"samples": list(group.samples)}) for group in groups])
+        put_json(groups)
         return
     out = report.console()
     for group, lines in zip(groups, shown, strict=True):

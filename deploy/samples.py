@@ -1,6 +1,5 @@
 """What was turned down or failed, grouped, with a few samples of each group: what a person reads to mend a prompt."""
 
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
@@ -20,7 +19,7 @@ class Group(Generic[R]):
     stage: str
     reason: str
     count: int = 0
-    samples: deque[R] = field(default_factory=deque[R])  # the latest ones
+    samples: list[R] = field(default_factory=list[R])  # the latest ones
 
 
 async def rejects(bus: Bus, stage: str | None, reason: str | None, samples: int) -> list[Group[Rejected]]:
@@ -49,7 +48,8 @@ async def _groups(
             why = reason_of(record)
             if stage not in (None, record.stage) or reason not in (None, why):
                 continue
-            group = groups.setdefault((record.stage, why), Group(record.stage, why, samples=deque(maxlen=samples)))
+            group = groups.setdefault((record.stage, why), Group(record.stage, why))
             group.count += 1
             group.samples.append(record)
+            del group.samples[: len(group.samples) - samples]
     return sorted(groups.values(), key=lambda g: (-g.count, g.stage, g.reason))

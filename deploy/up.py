@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO, cast
 
@@ -124,8 +124,8 @@ async def _tell_end(bus: Bus, start: Start, sources: Sequence[Directory], used: 
         put_json(
             {
                 "namespace": bus.namespace,
-                "stages": [asdict(count) for count in counts],
-                "used": {stage: asdict(usage) for stage, usage in used.items()},
+                "stages": counts,
+                "used": used,
                 "example": shown.key if shown else None,
             }
         )

@@ -14,13 +14,11 @@ app = typer.Typer()
 @app.command(epilog="Example: seedstream doctor --dir run")
 def doctor(directory: Dir = None, as_json: Json = False) -> None:
     """Say what this machine can do, and what to install. Exit 1 when something that a run needs is missing."""
-    from dataclasses import asdict
-
     from deploy.doctor import examine
 
     findings = asyncio.run(examine(directory or Path()))
     if as_json:
-        put_json([asdict(finding) for finding in findings])
+        put_json(findings)
     else:
         for finding in findings:
             advice = f" ({finding.advice})" if finding.advice else ""
