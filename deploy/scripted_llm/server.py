@@ -89,6 +89,7 @@ class ScriptedLLM:
         self.in_flight = 0
         self.most_in_flight = 0
         self.order: list[str] = []  # prompts, as they arrived
+        self.tokenized = 0  # prompts whose length was asked for
         self._model = model
         self._port = port
         self._service = service or Service()
@@ -230,6 +231,7 @@ class ScriptedLLM:
         )
 
     async def _tokenize(self, request: web.Request) -> web.Response:
+        self.tokenized += 1
         ask = _decoded(await request.read(), Ask)
         return _json({"count": _tokens(ask.text), "max_model_len": self._context})
 
