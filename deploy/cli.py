@@ -5,6 +5,7 @@
 An error is one line on stderr. What the commands need is imported when they run, so that `--help` answers at once.
 """
 
+import signal
 import sys
 from collections.abc import Sequence
 from types import TracebackType
@@ -42,6 +43,7 @@ def options(
 def main() -> None:
     """The console script."""
     sys.excepthook = one_line
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C, also before a run listens to both
     sys.exit(run(sys.argv[1:]))
 
 

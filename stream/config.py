@@ -2,7 +2,7 @@
 
 A table is a dataclass: its fields are the only keys it takes, those without a default must be there. `dict[str, T]`
 is a table whose keys the user names; `tuple[T, ...]` is an array. A field's own rule goes into the dataclass's
-`__post_init__` as a ValueError, which is reported with the table's line.
+`__post_init__` as a ValueError or a WrongConfig, which is reported with the table's line.
 """
 
 import dataclasses
@@ -171,7 +171,7 @@ def _table(value: object, kind: type[Any], documents: Sequence[Document], keys: 
     converted = {name: _convert(item, hints[name], documents, (*keys, name)) for name, item in table.items()}
     try:
         return kind(**converted)
-    except ValueError as err:
+    except (ValueError, WrongConfig) as err:
         refuse(str(err), documents, keys)
 
 
