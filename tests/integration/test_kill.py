@@ -1,0 +1,249 @@
+"""SIGKILL at twenty moments of one stream: what is committed is what an undisturbed run commits."""
+
+import asyncio
+import json
+import logging
+import random
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy.outline import outline
+from deploy.scripted_llm.faults import Fault
+from deploy.scripted_llm.replies import Shares
+from deploy.scripted_llm.server import ScriptedLLM, Service
+from deploy.stages import KINDS
+from stream.audit import audit
+from stream.bus import Stored
+from stream.codec import decode, encode
+from stream.embedded import Embedded
+from stream.fold_worker import Memory
+from stream.outcomes import StageSpec
+from stream.records import Rejected, derived_id, sampling_seed
+from stream.stage import Fold
+from tests.corpus import write_corpus
+from tests.integration.streams import CONFIG, folds
+
+log = logging.getLogger(__name__)
+
+SEED = 20261121
+SEEDSTREAM = str(Path(sys.executable).with_name("seedstream"))
+SAMPLES = 10
+STAGES = ("files", *dict.fromkeys(kind.topic for kind in KINDS))
+LLM_STAGES = {"seeds": 1, "concepts": 1, "instructions": 1, "responses": SAMPLES}
+FILES_A_ROUND = 3
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a `seedstream` process is started with."""
+
+    sources: Path
+    directory: Path
+    url: str
+    config: Path
+
+    @property
+    def arguments(self) -> list[str]:
+        return [
+            "up", "--source", str(self.sources), "--dir", str(self.directory), "--llm", self.url, "--model", "scripted",
+            "--config", str(self.config), "--until-idle",
+        ]  # fmt: skip
+
+
+async def start(run: Run, plan: dict[str, Any] | None = None) -> asyncio.subprocess.Process:
+    program = [SEEDSTREAM] if plan is None else [sys.executable, "-m", "tests.integration.victim", json.dumps(plan)]
+    return await asyncio.create_subprocess_exec(
+        *program, *run.arguments,
+        stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+
+
+async def to_the_end(run: Run) -> None:
+    process = await start(run)
+    _, err = await asyncio.wait_for(process.communicate(), 240)
+    assert process.returncode == 0, err.decode()
+
+
+def plans(rng: random.Random) -> list[dict[str, Any]]:
+    """One death inside every stage, five between begin and commit, the rest from outside at any time."""
+    inside = [{"stage": name, "after": 1, "delay_s": rng.uniform(0, 0.04)} for name in STAGES]
+    committing = [{"commit": rng.randint(2, 25)} for _ in range(5)]
+    outside = [{"outside_s": rng.uniform(1.0, 4.0)} for _ in range(20 - len(inside) - len(committing))]
+    mixed: list[dict[str, Any]] = [*inside, *committing, *outside]
+    rng.shuffle(mixed)
+    return mixed
+
+
+async def killed(run: Run, plan: dict[str, Any], log_file: Path) -> str:
+    """Run until the plan strikes, and return what it struck."""
+    outside_s = plan.get("outside_s")
+    process = await start(run, {**plan, "log": str(log_file)})
+    if outside_s is not None:
+        try:
+            await asyncio.wait_for(process.wait(), outside_s)
+        except TimeoutError:
+            process.kill()
+    _, err = await asyncio.wait_for(process.communicate(), 120)
+    if process.returncode == 0:
+        assert outside_s is not None, f"the plan {plan} never struck: {err.decode()[-2000:]}"
+        return "ended by itself before the kill"
+    assert process.returncode == -9, err.decode()
+    if outside_s is not None:
+        return f"from outside after {outside_s:.2f} s"
+    struck = json.loads(log_file.read_text(encoding="utf-8").splitlines()[-1])
+    assert struck["in_flight"] or "append" in struck["killed"] or plan.get("stage") == "files", struck
+    return f"{struck['killed']}, in flight {struck['in_flight']}"
+
+
+# --- what is on a bus
+
+
+@dataclass
+class Content:
+    """Everything on a bus, in memory."""
+
+    topics: dict[str, list[Stored]]
+
+    def outcomes(self, stage: str) -> dict[str, list[bytes]]:
+        """What became of each input of a stage, by the key of the outcome."""
+        found: dict[str, list[bytes]] = {}
+        for topic, records in self.topics.items():
+            if topic.endswith(".state"):
+                continue
+            for stored in records:
+                if stored.cause is not None and stored.cause.stage == stage:
+                    found.setdefault(stored.key, []).append(stored.value)
+        return found
+
+    def finished_seeds(self, seed: int) -> set[int]:
+        """The sampling seeds of every request whose record is finished: they must never be asked for again."""
+        seeds: set[int] = set()
+        for stage, samples in LLM_STAGES.items():
+            done = {s.cause.offset for r in self.topics.values() for s in r if s.cause and s.cause.stage == stage}
+            (reads,) = {
+                s.cause.topic for r in self.topics.values() for s in r if s.cause and s.cause.stage == stage
+            } or {""}
+            for stored in self.topics.get(reads, []):
+                if stored.offset in done:
+                    seeds |= {sampling_seed(derived_id(stored.key, stage, i), seed) for i in range(samples)}
+        return seeds
+
+
+async def content(directory: Path) -> Content:
+    async with Embedded.open(directory, create=False) as bus:
+        return Content({topic: [s async for batch in bus.read(topic) for s in batch] for topic in await bus.topics()})
+
+
+def asked(calls: Path) -> list[int]:
+    """The sampling seeds of all calls so far, in order of arrival."""
+    return [json.loads(line)["seed"] for line in calls.read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[ScriptedLLM]:
+    service = Service(slots=64, mean_s=0.05, sigma=0.5)
+    shares = Shares(hanging=0.0)
+    async with ScriptedLLM(service=service, shares=shares, calls_file=tmp_path / "calls") as running:
+        yield running
+
+
+@pytest.mark.timeout(900)
+async def test_a_stream_killed_at_twenty_moments_ends_as_one_that_was_not_disturbed(
+    tmp_path: Path, server: ScriptedLLM
+) -> None:
+    config = tmp_path / "seedstream.toml"
+    config.write_text(CONFIG, encoding="utf-8")
+    rng = random.Random(SEED)
+    sources, calls = tmp_path / "sources", tmp_path / "calls"
+    disturbed = Run(sources, tmp_path / "disturbed", server.url, config)
+    struck: list[str] = []
+    for number, plan in enumerate(plans(rng)):
+        write_corpus(sources, FILES_A_ROUND * (number + 1))  # a source that keeps growing: work for every stage
+        before = len(asked(calls))
+        finished = (await content(disturbed.directory)).finished_seeds(3407) if number else set()
+        struck.append(await killed(disturbed, plan, tmp_path / "deaths"))
+        log.info("kill %d, plan %s: %s", number + 1, plan, struck[-1])
+        again = finished & set(asked(calls)[before:])
+        assert not again, f"after kill {number}, {len(again)} calls of finished records were made again"
+    for stage in STAGES:
+        assert any(line.startswith(f"in {stage},") for line in struck), f"nothing was killed in {stage}: {struck}"
+    assert sum("between begin and commit" in line for line in struck) == 5
+    await to_the_end(disturbed)
+
+    most, times = Counter(asked(calls)).most_common(1)[0]
+    assert times <= 1 + len(struck), f"request {most} was made {times} times in {len(struck)} kills"
+    undisturbed = Run(sources, tmp_path / "undisturbed", server.url, config)
+    await to_the_end(undisturbed)
+    await compare(disturbed, undisturbed)
+
+
+async def compare(disturbed: Run, undisturbed: Run) -> None:
+    for run in (disturbed, undisturbed):
+        async with Embedded.open(run.directory, create=False) as bus:
+            assert await audit(bus, await outline(bus)) == []
+    one, other = await content(disturbed.directory), await content(undisturbed.directory)
+    for stage in ("files", "functions", "typed"):  # before the first Fold: the same, id by id
+        assert one.outcomes(stage) == other.outcomes(stage), stage
+    for spec in folds():
+        check_fold(one, spec)
+    assert len(one.topics["examples"]) > 20
+    assert sorted(s.value for s in one.topics["examples"]) == sorted(s.value for s in other.topics["examples"])
+    exports = [await exported(run) for run in (disturbed, undisturbed)]
+    assert exports[0] == exports[1]
+
+
+def check_fold(found: Content, spec: StageSpec) -> None:
+    """What a Fold committed is what its pure decider says of its own input log."""
+    assert isinstance(spec.shape, Fold)
+    stage, inputs = spec.name, found.topics[spec.input.name]
+    decisions = Memory(spec.shape).decide([decode(stored.value, spec.input.record) for stored in inputs])
+    for stored, decision in zip(inputs, decisions, strict=True):
+        committed = [
+            (s.key, s.value)
+            for topic, records in found.topics.items()
+            if not topic.endswith(".state")
+            for s in records
+            if s.cause is not None and s.cause.stage == stage and s.cause.offset == stored.offset
+        ]
+        expected = [(record.key, encode(record)) for record in decision.outcome.emitted] + [
+            (stored.key, encode(Rejected(stored.key, stage, reject.reason, reject.evidence)))
+            for reject in decision.outcome.rejected
+        ]
+        assert committed == expected, f"{stage} at {stored.offset}"
+
+
+async def exported(run: Run) -> dict[str, bytes]:
+    """The files of the dataset, by name."""
+    folder = run.directory.parent / f"export-{run.directory.name}"
+    process = await asyncio.create_subprocess_exec(SEEDSTREAM, "export", str(folder), "--dir", str(run.directory))
+    assert await process.wait() == 0
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.suffix in {".parquet", ".jsonl"}}
+
+
+async def test_of_ten_samples_with_a_slow_one_a_kill_costs_each_unfinished_request_one_attempt_at_most(
+    tmp_path: Path,
+) -> None:
+    config = tmp_path / "seedstream.toml"
+    config.write_text(CONFIG, encoding="utf-8")
+    write_corpus(tmp_path / "sources", 2)
+    calls = tmp_path / "calls"
+    slow = Fault(stage="responses", slow_s=3.0, share=0.1)
+    async with ScriptedLLM([slow], shares=Shares(hanging=0.0), calls_file=calls) as server:
+        run = Run(tmp_path / "sources", tmp_path / "dir", server.url, config)
+        plan = {"stage": "responses", "after": 1, "delay_s": 1.0}
+        struck = await killed(run, plan, tmp_path / "deaths")
+        first = Counter(asked(calls))
+        finished = (await content(run.directory)).finished_seeds(3407)
+        assert max(first.values()) == 1
+        assert "in responses" in struck
+        await to_the_end(run)
+    total = Counter(asked(calls))
+    assert max(total.values()) <= 2
+    assert all(total[seed] == first[seed] for seed in finished)
+    assert total.keys() > first.keys() or any(total[seed] > first[seed] for seed in first)
