@@ -8,7 +8,6 @@ Runs in the sandboxed interpreter: `_ast` is compiled into it, `ast` would cost 
 """
 
 import _ast
-from collections.abc import Iterator
 
 REACHED = "__reached__"
 """The name of a set that the canary fills, looked up among the builtins."""
@@ -28,23 +27,25 @@ def has_assertion(tree: _ast.Module) -> bool:
 def plant(tree: _ast.Module) -> None:
     """Turn a program into its canary: mark each assertion that was passed, and fail at the end if there was one."""
     mark = parse(f"{REACHED}.add(1)".encode(), "canary").body[0]
-    for block in list(_blocks(tree)):
+    for block in _blocks(tree):
         block[:] = [part for s in block for part in ((s, mark) if _is_assertion(s) else (s,))]
     tree.body += parse(f"assert not {REACHED}".encode(), "canary").body
 
 
-def _blocks(tree: _ast.Module) -> Iterator[list[_ast.stmt]]:
+def _blocks(tree: _ast.Module) -> list[list[_ast.stmt]]:
     """Every list of statements. Expressions hold none, so they are not looked into."""
+    found: list[list[_ast.stmt]] = []
     waiting: list[_ast.AST] = [tree]
     while waiting:
         node = waiting.pop()
         for field in ("body", "orelse", "finalbody"):
             block: list[_ast.stmt] | None = getattr(node, field, None)
             if block:
-                yield block
+                found.append(block)
                 waiting += block
         for field in ("handlers", "cases"):
             waiting += getattr(node, field, ())
+    return found
 
 
 def _is_assertion(statement: _ast.stmt) -> bool:

@@ -3,7 +3,6 @@
 import os
 import select
 import time
-from collections.abc import Callable
 
 from sandbox import linux, program
 from sandbox.wire import Ending, Job, Killed, Kind, pack
@@ -80,7 +79,7 @@ def _run(job: Job, *, canary: bool) -> Ending:
         _Stream(pipes[1][0], job.kept_output_bytes, job.max_output_bytes, Killed.STDERR),
         _Stream(pipes[2][0], _MAX_RECORD_BYTES, _MAX_RECORD_BYTES, Killed.RECORD),
     ]
-    killed = _watch(pid, streams, _clocks(pid, began_s, job), job)
+    killed = _watch(pid, streams, began_s, job)
     _, raw_status, usage = os.wait4(pid, 0)
     wall_s = time.monotonic() - began_s
     status = os.waitstatus_to_exitcode(raw_status)
@@ -98,18 +97,9 @@ def _run(job: Job, *, canary: bool) -> Ending:
     return Ending(killed, status, cpu_s, wall_s, told, out, err)
 
 
-def _clocks(pid: int, began_s: float, job: Job) -> Callable[[], tuple[float, float]]:
-    """Return a function that gives the CPU and wall seconds a program has left."""
-    cpu_clock = (~pid << 3) | 2  # CPUCLOCK_SCHED of a process: clock_getcpuclockid(3)
-
-    def left() -> tuple[float, float]:
-        return job.cpu_s - time.clock_gettime(cpu_clock), began_s + job.wall_s - time.monotonic()
-
-    return left
-
-
-def _watch(pid: int, streams: list[_Stream], left: Callable[[], tuple[float, float]], job: Job) -> int:
+def _watch(pid: int, streams: list[_Stream], began_s: float, job: Job) -> int:
     """Read the program's pipes until it ends, or kill it when it may not go on; return why it was killed."""
+    cpu_clock = (~pid << 3) | 2  # CPUCLOCK_SCHED of a process: clock_getcpuclockid(3)
     cores = len(os.sched_getaffinity(0))
     process = os.pidfd_open(pid)
     poller = select.poll()
@@ -121,7 +111,8 @@ def _watch(pid: int, streams: list[_Stream], left: Callable[[], tuple[float, flo
     killed = Killed.NO
     ended = False
     while not ended and killed == Killed.NO:
-        cpu_left_s, wall_left_s = left()
+        cpu_left_s = job.cpu_s - time.clock_gettime(cpu_clock)
+        wall_left_s = began_s + job.wall_s - time.monotonic()
         if cpu_left_s <= 0:
             killed = Killed.CPU
         elif wall_left_s <= 0:

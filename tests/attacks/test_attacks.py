@@ -1,4 +1,4 @@
-"""Every program of the tables gets its verdict."""
+"""Every program of the tables gets its verdict, in a sandbox that all share: none leaves a trace for the next."""
 
 from collections.abc import AsyncIterator
 
@@ -8,16 +8,18 @@ import pytest_asyncio
 from sandbox import Limits, Sandbox
 from tests.attacks import Row, odd, table
 
-SMALL = Limits(cpu_s=0.5, wall_s=1.2)
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+SMALL = Limits(cpu_s=0.5, wall_s=2)
 
 
-@pytest_asyncio.fixture
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def box() -> AsyncIterator[Sandbox]:
     async with Sandbox(limits=Limits()) as box:
         yield box
 
 
-@pytest_asyncio.fixture
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def small_box() -> AsyncIterator[Sandbox]:
     async with Sandbox(limits=SMALL) as box:
         yield box
