@@ -11,7 +11,7 @@ from stream.metrics import StageStats
 from stream.outcomes import StageSpec, dead_letter, outcome_messages, state_message, topics
 from stream.progress import Window
 from stream.records import Kept, StateChange
-from stream.retry import Gate
+from stream.retry import Gates
 from stream.stage import Decision, Fold, Outcome, Reason, Reject
 from stream.tasks import cancelled
 from stream.topics import state_topic
@@ -83,14 +83,14 @@ class FoldWorker:
     """One Fold on one lease. `run` is its whole life."""
 
     def __init__(
-        self, bus: Bus, spec: StageSpec, shape: Fold[Any, Any, Any], lease: Lease, stats: StageStats, gate: Gate
+        self, bus: Bus, spec: StageSpec, shape: Fold[Any, Any, Any], lease: Lease, stats: StageStats, gates: Gates
     ) -> None:
         self.bus = bus
         self.spec = spec
         self.shape = shape
         self.lease = lease
         self.stats = stats
-        self.gate = gate
+        self.gates = gates
         self._window = Window(lease.progress)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -100,7 +100,7 @@ class FoldWorker:
         fetch: asyncio.Task[Sequence[Stored]] | None = None
         try:
             while not stop.is_set():
-                fetch = asyncio.create_task(self.gate.call(lambda: self.lease.fetch(self.shape.batch)))
+                fetch = asyncio.create_task(self.gates.reads.call(lambda: self.lease.fetch(self.shape.batch)))
                 await asyncio.wait({fetch, stopped}, return_when=asyncio.FIRST_COMPLETED)
                 if fetch.done():
                     memory = await self._step(memory, fetch.result())
@@ -108,7 +108,8 @@ class FoldWorker:
             await cancelled(stopped, *([fetch] if fetch else []))
 
     async def _restored(self) -> Memory:
-        return await restored(self.bus, self.spec.name, self.shape, self.spec.input.name, self.lease.partition)
+        name, topic, partition = self.spec.name, self.spec.input.name, self.lease.partition
+        return await self.gates.reads.call(lambda: restored(self.bus, name, self.shape, topic, partition))
 
     async def _step(self, memory: Memory, batch: Sequence[Stored]) -> Memory:
         """Decide on a batch and commit it; return the memory to go on with."""
@@ -124,7 +125,7 @@ class FoldWorker:
                 for stored in batch:
                     memory = await self._again(memory, stored)
                 return memory
-            await self._commit(batch, dead_letter(self.spec, batch[0], err), [], [])
+            await self._commit(batch, dead_letter(self.spec, batch[0], err), [])
             return memory
         await self._commit(batch, *decided)
         return memory
@@ -136,13 +137,13 @@ class FoldWorker:
         except Fatal:
             raise
         except Exception as err:  # noqa: BLE001 - this is the one: our defect, so `dead`
-            await self._commit([stored], dead_letter(self.spec, stored, err), [], [])
+            await self._commit([stored], dead_letter(self.spec, stored, err), [])
             return await self._restored()
         await self._commit([stored], *decided)
         return memory
 
-    def _decided(self, memory: Memory, batch: Sequence[Stored]) -> tuple[list[Message], list[Kept], list[str]]:
-        """Return the messages, state entries and reject reasons of a batch. Runs in a thread: it may take long."""
+    def _decided(self, memory: Memory, batch: Sequence[Stored]) -> tuple[list[Message], list[str]]:
+        """Return the messages and reject reasons of a batch. Runs in a thread: it may take long."""
         messages: list[Message] = []
         readable: list[Stored] = []
         records: list[Any] = []
@@ -161,17 +162,14 @@ class FoldWorker:
             reasons += [reject.reason for reject in outcome.rejected]
             if outcome.emitted:
                 entries.append(Kept(stored.offset, stored.key, decision.change))
-        return messages, entries, reasons
+        if entries:
+            messages.append(state_message(self.spec.name, self.spec.input.name, self.lease.partition, entries))
+        return messages, reasons
 
-    async def _commit(
-        self, batch: Sequence[Stored], messages: list[Message], entries: list[Kept], reasons: list[str]
-    ) -> None:
+    async def _commit(self, batch: Sequence[Stored], messages: list[Message], reasons: list[str]) -> None:
         """Commit a batch as one step. Tries for ever while the bus is away."""
         self._window.finish(stored.offset for stored in batch)
         progress = self._window.progress()
-        if entries:
-            state = state_message(self.spec.name, self.spec.input.name, self.lease.partition, entries)
-            messages = [*messages, state]
-        await self.gate.call(lambda: self.lease.commit(messages, progress))
+        await self.gates.commits.call(lambda: self.lease.commit(messages, progress))
         self.stats.in_flight -= len(batch)
         self.stats.committed(len(batch), topics(messages), self.spec.output.name, reasons)

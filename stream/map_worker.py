@@ -3,16 +3,16 @@
 import asyncio
 import contextlib
 import random
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple
 
 from stream.bus import Lease, Message, Stored
 from stream.codec import decode
-from stream.errors import Fatal, Permanent, RequestTimedOut, Transient
+from stream.errors import Fatal, Permanent, RequestTimedOut, Transient, WorkerDied
 from stream.metrics import StageStats
 from stream.outcomes import StageSpec, dead_letter, outcome_messages, topics
 from stream.progress import Window
-from stream.retry import Gate, backoff_s
+from stream.retry import Gates, backoff_s
 from stream.settings import Settings
 from stream.stage import Map, Outcome
 from stream.tasks import cancelled
@@ -30,14 +30,14 @@ class MapWorker:
     """One Map on one lease. `run` is its whole life."""
 
     def __init__(
-        self, spec: StageSpec, shape: Map[Any, Any], lease: Lease, settings: Settings, stats: StageStats, gate: Gate
+        self, spec: StageSpec, shape: Map[Any, Any], lease: Lease, settings: Settings, stats: StageStats, gates: Gates
     ) -> None:
         self.spec = spec
         self.shape = shape
         self.lease = lease
         self.settings = settings
         self.stats = stats
-        self.gate = gate
+        self.gates = gates
         self._window = Window(lease.progress)
         self._finished: list[Finished] = []
         self._calls: set[asyncio.Task[None]] = set()
@@ -51,8 +51,8 @@ class MapWorker:
 
         Raises:  Fatal, after what is finished was committed.
         """
-        intake = asyncio.create_task(self._guard(self._intake()))
-        committer = asyncio.create_task(self._guard(self._commit_until_closing()))
+        intake = asyncio.create_task(self._guard(self._intake))
+        committer = asyncio.create_task(self._guard(self._commit_until_closing))
         stopped = asyncio.create_task(stop.wait())
         try:
             await asyncio.wait({stopped, self._fatal}, return_when=asyncio.FIRST_COMPLETED)
@@ -72,10 +72,10 @@ class MapWorker:
         if self._fatal.done():
             self._fatal.result()
 
-    async def _guard(self, work: Any) -> None:
+    async def _guard(self, part: Callable[[], Awaitable[None]]) -> None:
         """Run a part of the worker; what it raises is fatal to the worker."""
         try:
-            await work
+            await part()
         except Exception as err:  # noqa: BLE001 - handed to `run`, which raises it
             if not self._fatal.done():
                 self._fatal.set_exception(err)
@@ -85,20 +85,24 @@ class MapWorker:
     async def _intake(self) -> None:
         """Fetch while there is room, and start a call for each batch."""
         batch: list[Stored] = []
+        due_s = 0.0  # when an incomplete batch is started all the same, on the loop's clock
+        clock = asyncio.get_running_loop()
         while True:
             room = await self._room(len(batch))
             fetched: Sequence[Stored] = ()
             if room:
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(self.shape.linger_s if batch else None):
-                        fetched = await self.gate.call(lambda: self.lease.fetch(room))  # noqa: B023 - awaited here
+                    async with asyncio.timeout_at(due_s if batch else None):
+                        fetched = await self.gates.reads.call(lambda: self.lease.fetch(room))  # noqa: B023 - awaited here
             self._window.deliver(stored.offset for stored in fetched)
             self._held += len(fetched)
             self.stats.in_flight += len(fetched)
+            due_s = due_s if batch else clock.time() + self.shape.linger_s
             batch.extend(fetched)
             while len(batch) >= self.shape.batch:
                 self._start(batch[: self.shape.batch])
                 batch = batch[self.shape.batch :]
+                due_s = clock.time() + self.shape.linger_s
             if batch and (not fetched or not self.shape.linger_s):
                 self._start(batch)  # incomplete, but nothing more came in time, or nothing more may come
                 batch = []
@@ -107,7 +111,7 @@ class MapWorker:
         """Wait until a call can be started, and return how many records may be fetched, given `waiting` ones that are
         in no call yet. It is 0 only when those must go first."""
         while True:
-            await self.gate.opened()
+            await self.gates.opened()
             self._changed.clear()
             calls = self.shape.concurrency - len(self._calls)
             room = min(
@@ -120,7 +124,7 @@ class MapWorker:
             await self._changed.wait()
 
     def _start(self, batch: list[Stored]) -> None:
-        task = asyncio.create_task(self._guard(self._process(batch)))
+        task = asyncio.create_task(self._guard(lambda: self._process(batch)))
         self._calls.add(task)
         task.add_done_callback(self._ended)
 
@@ -165,7 +169,7 @@ class MapWorker:
         failures = 0
         while True:
             try:
-                outcomes = await self.gate.call(lambda: self._call(records))
+                outcomes = await self.gates.calls.call(lambda: self._call(records))
             except Transient:
                 failures += 1
                 if len(records) > 1 or failures >= self.settings.attempts:
@@ -180,9 +184,15 @@ class MapWorker:
 
     async def _call(self, records: Sequence[Any]) -> Sequence[Outcome[Any]]:
         deadline = asyncio.timeout(self.settings.call_deadline_s)
+        task = asyncio.current_task()
         try:
             async with deadline:
                 return await self.shape.call(records)
+        except asyncio.CancelledError as err:
+            if task is None or task.cancelling():
+                raise
+            # Nobody cancelled this call: something that it waited for was. Its records must not fall out of the world.
+            raise WorkerDied(f"stage {self.spec.name}: what a call waited for was cancelled") from err
         except TimeoutError as err:
             if not deadline.expired():
                 raise  # the stage's own, not the deadline's
@@ -194,7 +204,7 @@ class MapWorker:
         position = (self.spec.input.name, stored.partition, stored.offset)
         try:
             messages = outcome_messages(self.spec.name, self.spec.output.name, position, stored.key, outcome)
-        except Permanent as err:
+        except Exception as err:  # noqa: BLE001 - what cannot be written, or is no outcome at all, is our defect too
             self._bury(stored, err)
         else:
             self._done(Finished(stored.offset, messages, [reject.reason for reject in outcome.rejected]))
@@ -229,7 +239,7 @@ class MapWorker:
         self._window.finish(finished.offset for finished in step)
         messages = [message for finished in step for message in finished.messages]
         progress = self._window.progress()
-        await self.gate.call(lambda: self.lease.commit(messages, progress))
+        await self.gates.commits.call(lambda: self.lease.commit(messages, progress))
         self._held -= len(step)
         self.stats.in_flight -= len(step)
         reasons = [reason for finished in step for reason in finished.reasons]

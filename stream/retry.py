@@ -19,7 +19,7 @@ def backoff_s(failures: int, base_s: float, cap_s: float, jitter: float) -> floa
     scaled to between a half and all of it by `jitter` in [0, 1], so that many do not come back at once.
 
     >>> [backoff_s(k, 0.2, 5, 1.0) for k in (1, 2, 3, 10)]
-    [0.2, 0.4, 0.8, 5]
+    [0.2, 0.4, 0.8, 5.0]
     >>> backoff_s(1, 0.2, 5, 0.0)
     0.1
     """
@@ -27,10 +27,11 @@ def backoff_s(failures: int, base_s: float, cap_s: float, jitter: float) -> floa
 
 
 class Gate:
-    """Open while a stage's dependencies answer.
+    """Open while one thing that a stage depends on answers.
 
     An Unavailable closes it: intake waits, and the records in flight try again, each after the backoff. The first one
-    that is answered, well or badly, opens it. Nothing is counted against a record, and it never gives up.
+    that is answered, well or badly, opens it; so does the end of the last one that would have asked again. Nothing is
+    counted against a record, and it never gives up.
     """
 
     BASE_S, CAP_S = 0.2, 15.0
@@ -39,9 +40,9 @@ class Gate:
         self._stats = stats
         self._open = asyncio.Event()
         self._open.set()
-        self._failures = 0
-        self._closed_at_s = 0.0  # when it was last closed, on the monotonic clock
-        self._since_s = 0.0  # when it was first closed in this row of failures
+        self._since_s = 0.0  # when it was closed, on the monotonic clock
+        self._why = ""
+        self._asking = 0  # calls under way
 
     async def opened(self) -> None:
         """Wait until it is open."""
@@ -49,39 +50,56 @@ class Gate:
 
     async def call(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """Return what `attempt` returns or raises, other than Unavailable: that is tried again, for ever."""
-        while True:
-            started_s = time.monotonic()
-            try:
-                result = await attempt()
-            except Unavailable as err:
-                await asyncio.sleep(self._close(err, started_s))
-            except asyncio.CancelledError:
-                raise
-            except BaseException:
-                self._answered()
-                raise
-            else:
-                self._answered()
-                return result
+        self._asking += 1
+        failures = 0  # in a row, of this call: many that fail at once must not add up to a long wait
+        try:
+            while True:
+                try:
+                    result = await attempt()
+                except Unavailable as err:
+                    failures += 1
+                    self._close(err)
+                    pause_s = backoff_s(failures, self.BASE_S, self.CAP_S, random.random())
+                    await asyncio.sleep(max(err.retry_after_s or 0.0, pause_s))
+                except asyncio.CancelledError:
+                    raise
+                except BaseException:
+                    self._answered()
+                    raise
+                else:
+                    self._answered()
+                    return result
+        finally:
+            self._asking -= 1
+            if not self._asking:
+                self._answered()  # or, when it was cancelled: nobody is left who could find out
 
-    def _close(self, err: Unavailable, started_s: float) -> float:
-        """Note a failure and return how long to wait, in seconds."""
-        now_s = time.monotonic()
+    def _close(self, err: Unavailable) -> None:
         if self._open.is_set():
-            self._since_s = now_s
+            self._since_s = time.monotonic()
             log.warning("%s waits: %s", self._stats.stage, err)
-        if (
-            started_s >= self._closed_at_s
-        ):  # else it was under way when another one closed the gate: one failure, not two
-            self._failures += 1
-            self._closed_at_s = now_s
         self._open.clear()
-        self._stats.waiting = str(err)
-        return max(err.retry_after_s or 0.0, backoff_s(self._failures, self.BASE_S, self.CAP_S, random.random()))
+        self._stats.waiting = self._why = str(err)
 
     def _answered(self) -> None:
-        if not self._open.is_set():
-            log.warning("%s goes on after %.1f s", self._stats.stage, time.monotonic() - self._since_s)
-        self._failures = 0
-        self._stats.waiting = None
+        if self._open.is_set():
+            return
+        log.warning("%s goes on after %.1f s", self._stats.stage, time.monotonic() - self._since_s)
+        if self._stats.waiting == self._why:  # else another gate's
+            self._stats.waiting = None
         self._open.set()
+
+
+class Gates:
+    """A gate for each thing that a stage waits for. What one of them answers says nothing of another: a model that
+    answers makes no room on the disk, and a disk that can be read may still be full."""
+
+    def __init__(self, stats: StageStats) -> None:
+        self.calls = Gate(stats)  # what the stage itself asks
+        self.reads = Gate(stats)
+        self.commits = Gate(stats)
+
+    async def opened(self) -> None:
+        """Wait until calls and commits are open. Reads wait at their own gate."""
+        await self.commits.opened()
+        await self.calls.opened()

@@ -8,7 +8,7 @@ from stream.fold_worker import FoldWorker
 from stream.map_worker import MapWorker
 from stream.metrics import StageStats
 from stream.outcomes import StageSpec
-from stream.retry import Gate
+from stream.retry import Gates
 from stream.settings import Settings
 from stream.stage import Fold
 from stream.tasks import cancelled
@@ -19,15 +19,15 @@ async def run_stage(bus: Bus, spec: StageSpec, settings: Settings, stats: StageS
 
     Raises:  Fatal, after everything finished was committed.
     """
-    gate = Gate(stats)
+    gates = Gates(stats)
     failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def work(lease: Lease) -> None:
         try:
             if isinstance(spec.shape, Fold):
-                await FoldWorker(bus, spec, spec.shape, lease, stats, gate).run(stop)
+                await FoldWorker(bus, spec, spec.shape, lease, stats, gates).run(stop)
             else:
-                await MapWorker(spec, spec.shape, lease, settings, stats, gate).run(stop)
+                await MapWorker(spec, spec.shape, lease, settings, stats, gates).run(stop)
         except Exception as err:  # noqa: BLE001 - handed to the waiter below, which raises it
             if not failed.done():
                 failed.set_exception(err)

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import time
 import zlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from stream.bus import Lease, Message, Stored
@@ -58,7 +58,7 @@ class MemoryLease:
             await arrived.wait()
 
     async def commit(self, messages: Sequence[Message], progress: Progress) -> None:
-        await asyncio.sleep(0)  # a real commit takes its time
+        await self.bus.before_commit()
         self.bus.commit_fault()
         at = Progress.decode(progress.watermark, progress.bitmap())  # as it would be stored
         self.owner.write(messages, (self.stage, self.topic, self.partition, at))
@@ -71,13 +71,18 @@ class MemoryAppender:
     owner: Owner
 
     async def append(self, messages: Sequence[Message]) -> None:
-        await asyncio.sleep(0)
+        await self.bus.before_commit()
         self.bus.commit_fault()
         self.owner.write(messages)
 
 
 def no_fault() -> None:
     """The bus is there."""
+
+
+async def a_turn() -> object:
+    """A real commit takes its time."""
+    await asyncio.sleep(0)
 
 
 class MemoryBus:
@@ -90,6 +95,7 @@ class MemoryBus:
         self.arrived = asyncio.Event()
         self.fetch_fault: Callable[[], None] = no_fault
         self.commit_fault: Callable[[], None] = no_fault
+        self.before_commit: Callable[[], Awaitable[object]] = a_turn
         self.fetches = 0
         self.commits = 0
 
