@@ -2,6 +2,7 @@
 them needs is not built, so that looking at files asks for no model and no sandbox."""
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -22,6 +23,8 @@ from stream.errors import DependencyDown, Unavailable, WrongConfig
 from stream.outcomes import StageSpec
 
 PROBE_S = 0.5
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +51,15 @@ async def build(plan: Plan, stages: Sequence[StagePlan]) -> AsyncGenerator[Pipel
     """
     async with AsyncExitStack() as stack:
         servers = await _servers(plan, stages, stack)
+        known = decontamination.load(tuple(plan.decontamination))
+        if any(stage.kind.decontaminates for stage in stages):
+            log.info("%s", known)
         order = [stage.name for stage in plan.recipe.stages]
         clients = Clients(
             seed=plan.recipe.seed,
             llm={name: servers[plan.endpoints[name]].for_stage(name, order.index(name)) for name in _asking(stages)},
             prompts=plan.prompts,
-            decontamination=decontamination.load(tuple(plan.decontamination)),
+            decontamination=known,
             pool=await _pool(plan, stages, stack),
             checker=await _checker(stages),
             box=await _sandbox(plan, stages, stack),

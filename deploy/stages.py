@@ -49,6 +49,7 @@ class Kind(Generic[P]):
     fold: bool = False  # keeps a state
     asks: bool = False  # a model, with a prompt from files
     pool: bool = False  # needs processes, for work that keeps a core busy
+    decontaminates: bool = False  # holds records against the strings of benchmarks
     checker: bool = False  # needs the type checker
     box: bool = False  # needs the sandbox
     tuning: frozenset[str] = frozenset()  # parameters that change how fast a record is made, not what it holds
@@ -63,7 +64,8 @@ def there(client: C | None) -> C:
 # fmt: off
 KINDS: tuple[Kind[Any], ...] = (
     Kind("functions", None, SourceFile, functions.VERSION, functions.Params, functions.Reason,
-         lambda p, c: functions.stage(p, there(c.pool), c.decontamination), pool=True),
+         lambda p, c: functions.stage(p, there(c.pool), c.decontamination), pool=True,
+         decontaminates=True),
     Kind("typed", None, Seed, typed.VERSION, typed.Params, typed.Reason,
          lambda p, c: typed.stage(p, there(c.checker), there(c.pool)), pool=True, checker=True,
          tuning=frozenset({"batch", "linger_s"})),

@@ -119,7 +119,8 @@ async def _tell_rest(bus: Bus, specs: Sequence[StageSpec]) -> None:
 async def _tell_end(bus: Bus, start: Start, sources: Sequence[Directory], used: Mapping[str, Usage]) -> None:
     """Report the funnel over the whole history, one example, and what to do next."""
     counts = await funnel(bus, legs(await outline(bus)))
-    shown = await latest_example(bus)
+    whole = len(start.stages) == len(start.plan.recipe.stages)  # a worker of some stages has no example to show for it
+    shown = await latest_example(bus) if whole else None
     if start.as_json:
         put_json(
             {
