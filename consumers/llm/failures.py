@@ -54,11 +54,11 @@ def refusal(answer: Answer, url: str, now: datetime) -> EndpointDown | None:
 def failure(answer: Answer, url: str, key_env: str | None, key: str | None) -> PipelineError | ContextExceeded | None:
     """Return the error that any other answer is; None for a reply. A 404 is left to who can list the models."""
     status = answer.status
+    if status in (HTTPStatus.OK, HTTPStatus.NOT_FOUND):
+        return None
     said = words(answer.body)
     if key:
         said = said.replace(key, "***")
-    if status == HTTPStatus.OK or status == HTTPStatus.NOT_FOUND:
-        return None
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         cure = f"the key in ${key_env} is not accepted" if key_env else "it wants a key: name its variable in key_env"
         return WrongConfig(f"{url} answers {status}, {cure}: {said}")

@@ -17,7 +17,7 @@ from consumers.llm.errors import Refused
 from consumers.llm.failures import Answer
 from consumers.llm.hosts import Host, Hosts
 from consumers.llm.wire import Wire
-from stream.errors import EndpointDown, PipelineError, Transient, Unavailable, WrongConfig
+from stream.errors import EndpointDown, Permanent, Transient, Unavailable, WrongConfig
 
 SMALL_S = 30.0
 """Limit of the small questions: which models there are, how long a text is."""
@@ -70,20 +70,24 @@ class Servers:
             self._raise_failure(host, answer)
             try:
                 return msgspec.json.decode(answer.body, type=apis.Count).count
-            except msgspec.DecodeError:
+            except (msgspec.DecodeError, UnicodeDecodeError):
                 pass  # a tokenizer of another kind
         self._has_tokenizer = False
         return None
 
     async def check(self) -> None:
         """See `LLMClient.check`."""
-        answers = await asyncio.gather(*(self._models(host) for host in self._hosts.all))
-        down = [answer for answer in answers if isinstance(answer, PipelineError)]
-        if len(down) == len(answers):
-            raise down[0] if isinstance(down[0], EndpointDown) else EndpointDown(str(down[0]))
-        for host, offered in zip(self._hosts.all, answers, strict=True):
-            if isinstance(offered, list) and self._endpoint.model not in offered:
-                raise self._no_model(host, offered)
+        answers = await asyncio.gather(*(self._models(host) for host in self._hosts.all), return_exceptions=True)
+        away = [answer for answer in answers if isinstance(answer, Unavailable | Transient)]
+        for host, answer in zip(self._hosts.all, answers, strict=True):
+            if isinstance(answer, Permanent):
+                raise WrongConfig(str(answer)) from answer
+            if isinstance(answer, BaseException) and answer not in away:
+                raise answer
+            if isinstance(answer, list) and self._endpoint.model not in answer:
+                raise self._no_model(host, answer)
+        if len(away) == len(answers):
+            raise away[0] if isinstance(away[0], EndpointDown) else EndpointDown(str(away[0])) from away[0]
 
     async def _exchange(self, path: str, body: bytes, timeout_s: float) -> tuple[Host, Answer]:
         """Send to the best server, and to the next best where it is down."""
@@ -122,28 +126,28 @@ class Servers:
         if error:
             raise error
 
-    async def _models(self, host: Host) -> list[str] | Unavailable | Transient | None:
-        """Return the models that a server offers; None when it keeps no list; what kept it from answering.
+    async def _models(self, host: Host) -> list[str] | None:
+        """Return the models that a server offers; None when it keeps no list.
 
-        Raises:  WrongConfig when it refuses the key, or speaks another API.
+        Raises:  as `complete`; WrongConfig also when it speaks another API.
         """
-        try:
-            answer = await self._exchange_with(host, "GET", "/models", None, SMALL_S)
-            if answer.status == HTTPStatus.NOT_FOUND:
-                return None
-            self._raise_failure(host, answer)
-        except (Unavailable, Transient) as err:
-            return err
+        answer = await self._exchange_with(host, "GET", "/models", None, SMALL_S)
+        if answer.status == HTTPStatus.NOT_FOUND:
+            return None
+        self._raise_failure(host, answer)
         try:
             return [card.id for card in msgspec.json.decode(answer.body, type=apis.Models).data]
-        except msgspec.DecodeError as err:
+        except (msgspec.DecodeError, UnicodeDecodeError) as err:
             said = apis.shown(answer.body)
             raise WrongConfig(f"{host.url} answers, but does not speak the OpenAI API: {said}") from err
 
     async def _not_found(self, host: Host, path: str, answer: Answer) -> WrongConfig:
-        """Return what a 404 means: the model is not there, or this API is not."""
+        """Return what a 404 means: the model is not there, or this API is not.
+
+        Raises:  as `complete`, when the server does not tell its models now.
+        """
         offered = await self._models(host)
-        if isinstance(offered, list) and self._endpoint.model not in offered:
+        if offered is not None and self._endpoint.model not in offered:
             return self._no_model(host, offered)
         said = failures.words(answer.body)
         return WrongConfig(f"{host.url}{path} answers 404; is api = {self._endpoint.api!r} right? {said}")

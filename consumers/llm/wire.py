@@ -3,6 +3,7 @@ hundred requests are in flight. No exception of either library leaves this file.
 
 import asyncio
 import contextlib
+import functools
 import urllib.request
 from collections.abc import Mapping
 from ipaddress import ip_address
@@ -13,7 +14,7 @@ import httpx
 from httpx_aiohttp import AiohttpTransport
 
 from consumers.llm.failures import Answer
-from stream.errors import EndpointDown, RequestTimedOut
+from stream.errors import EndpointDown, RequestTimedOut, WrongConfig
 
 CONNECT_S = 10.0
 _TIMEOUT = {"connect": CONNECT_S, "pool": None, "read": None, "write": None}  # the whole has one of its own
@@ -21,6 +22,9 @@ _TIMEOUT = {"connect": CONNECT_S, "pool": None, "read": None, "write": None}  # 
 IDLE_S = 3.0
 """How long an unused connection is kept. Below the 5 s of the usual servers: else a request would now and then go out
 on a connection that the other side is just closing."""
+
+_url = functools.lru_cache(maxsize=64)(httpx.URL)
+"""Parsing the few urls there are once, not for each request."""
 
 _UNREACHABLE = (
     aiohttp.ClientConnectorError,  # refused, no route, unknown name, TLS
@@ -59,7 +63,7 @@ class Wire:
                  not come, or not whole.
         """
         headers = self._headers if body is None else self._headers | {"content-type": "application/json"}
-        request = httpx.Request(method, url, content=body, headers=headers, extensions={"timeout": _TIMEOUT})
+        request = httpx.Request(method, _url(url), content=body, headers=headers, extensions={"timeout": _TIMEOUT})
         try:
             async with asyncio.timeout(timeout_s):
                 # Without httpx's client around the transport: redirects, cookies and logins are none of ours, and
@@ -69,7 +73,7 @@ class Wire:
                     content = await response.aread()
         except TimeoutError as err:
             raise RequestTimedOut(f"{url} gave no whole answer within {timeout_s:g} s") from err
-        except (httpx.HTTPError, aiohttp.ClientError, OSError, ValueError) as err:
+        except (httpx.HTTPError, aiohttp.ClientError, OSError) as err:
             # The transport reports a refused connection as a timeout: only the cause tells them apart.
             cause = err.__cause__ if isinstance(err, httpx.HTTPError) and err.__cause__ else err
             said = str(cause) or type(cause).__name__
@@ -83,6 +87,8 @@ def environment_proxy(url: str) -> str | None:
     """Return the proxy that the environment names for a url (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, but for NO_PROXY).
 
     Never one for this machine itself: a variable set for the world outside would cut off the server beside us.
+
+    Raises:  WrongConfig for a proxy of another kind than HTTP.
     """
     parts = urlsplit(url)
     host = parts.hostname or ""
@@ -91,7 +97,16 @@ def environment_proxy(url: str) -> str | None:
     if urllib.request.proxy_bypass(host):
         return None
     proxies = urllib.request.getproxies()
-    return proxies.get(parts.scheme) or proxies.get("all")
+    proxy = proxies.get(parts.scheme) or proxies.get("all")
+    if not proxy:
+        return None
+    proxy = proxy if "://" in proxy else f"http://{proxy}"
+    scheme = urlsplit(proxy).scheme
+    if scheme not in ("http", "https"):
+        raise WrongConfig(
+            f"the environment names a {scheme} proxy for {host}: expected an http one, or {host} in NO_PROXY"
+        )
+    return proxy
 
 
 def _is_loopback(host: str) -> bool:

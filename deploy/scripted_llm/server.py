@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,7 +89,7 @@ class ScriptedLLM:
         self.calls = Calls(calls_file)
         self.in_flight = 0
         self.most_in_flight = 0
-        self.order: list[str] = []  # prompts, as they arrived
+        self.order: deque[str] = deque(maxlen=1000)  # the last prompts, as they arrived
         self.tokenized = 0  # prompts whose length was asked for
         self._model = model
         self._port = port

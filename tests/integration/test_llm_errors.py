@@ -151,9 +151,9 @@ async def test_a_server_that_wants_a_key_says_where_to_name_one() -> None:
             await ask(Endpoint(server.url, "scripted"))
 
 
-@pytest.mark.parametrize("answer", [http("200 OK", b"<h1>Log in</h1>"), http("200 OK", b'{"data": [1]}')])
-async def test_a_server_of_another_kind_is_a_wrong_config(answer: bytes) -> None:
-    async with raw_server(answer) as url, LLMClient(Endpoint(url, "m")) as client:
+@pytest.mark.parametrize("body", [b"", b"<h1>Log in</h1>", b'{"data": [1]}', b'{"data": [{"id": "\xff"}]}'])
+async def test_a_server_of_another_kind_is_a_wrong_config(body: bytes) -> None:
+    async with raw_server(http("200 OK", body)) as url, LLMClient(Endpoint(url, "m")) as client:
         with pytest.raises(WrongConfig, match="does not speak the OpenAI API"):
             await client.check()
 
@@ -184,3 +184,14 @@ async def test_a_reply_without_a_token_count_is_estimated_and_says_so() -> None:
         assert (result.model, result.completion_tokens) == ("m", 1)
         assert result.prompt_tokens > 0
         assert client.usage()["s"].estimated == 1
+
+
+async def test_a_server_elsewhere_is_asked_through_the_proxy_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reply = b'{"choices": [{"finish_reason": "stop", "text": "by proxy"}]}'
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    async with raw_server(http("200 OK", reply)) as proxy:
+        monkeypatch.setenv("http_proxy", proxy)
+        assert (await ask(Endpoint("http://far.invalid", "m"))).text == "by proxy"

@@ -61,6 +61,11 @@ def test_this_machine_is_never_asked_through_a_proxy(monkeypatch: pytest.MonkeyP
     ):
         assert environment_proxy(here) is None
     assert environment_proxy("http://inside.example/v1") is None
+    monkeypatch.setenv("all_proxy", "proxy:1080")
+    assert environment_proxy("https://far.example/v1") == "http://proxy:1080"
+    monkeypatch.setenv("all_proxy", "socks5://proxy:1080")
+    with pytest.raises(WrongConfig, match="a socks5 proxy for far"):
+        environment_proxy("https://far.example/v1")
 
 
 def test_the_error_that_decides_is_the_worst_one() -> None:

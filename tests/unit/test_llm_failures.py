@@ -4,11 +4,13 @@ import json
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from consumers.llm import apis
 from consumers.llm.errors import BadReply, Refused
 from consumers.llm.failures import Answer, ContextExceeded, failure, refusal, retry_after_s
-from stream.errors import Permanent, RequestTimedOut, WrongConfig
+from stream.errors import Permanent, PipelineError, RequestTimedOut, WrongConfig
 
 URL = "http://llm:8000/v1"
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
@@ -82,3 +84,19 @@ def test_a_date_in_the_past_is_no_wait() -> None:
 def test_what_is_no_reply_is_a_bad_reply_with_its_beginning(content: bytes) -> None:
     with pytest.raises(BadReply, match="http://llm:8000/v1 gave"):
         apis.reply(content, URL)
+
+
+@given(
+    st.integers(100, 599), st.binary(max_size=300) | st.sampled_from([b"null", b'{"error": null}', b'{"error": []}'])
+)
+def test_any_answer_is_a_reply_or_an_error_of_ours(status: int, body: bytes) -> None:
+    answer = Answer(status, {}, body)
+    error = refusal(answer, URL, NOW) or failure(answer, URL, None, None)
+    assert error is None or isinstance(error, PipelineError | ContextExceeded)
+    assert (error is None) == (status in (200, 404))
+
+
+@given(st.text() | st.from_regex(r"[A-Z][a-z]{2}, \d+ [A-Z][a-z]{2} \d+ \d+:\d+:\d+ (GMT|-0000|\+9999)"))
+def test_any_retry_after_is_a_wait_or_none(value: str) -> None:
+    seconds = retry_after_s(value, NOW)
+    assert seconds is None or seconds >= 0
