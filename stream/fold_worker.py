@@ -125,7 +125,7 @@ class FoldWorker:
                 for stored in batch:
                     memory = await self._again(memory, stored)
                 return memory
-            await self._commit(batch, dead_letter(self.spec, batch[0], err), [])
+            await self._commit(batch, self._letter(batch[0], err), [])
             return memory
         await self._commit(batch, *decided)
         return memory
@@ -137,10 +137,13 @@ class FoldWorker:
         except Fatal:
             raise
         except Exception as err:  # noqa: BLE001 - this is the one: our defect, so `dead`
-            await self._commit([stored], dead_letter(self.spec, stored, err), [])
+            await self._commit([stored], self._letter(stored, err), [])
             return await self._restored()
         await self._commit([stored], *decided)
         return memory
+
+    def _letter(self, stored: Stored, error: BaseException) -> list[Message]:
+        return dead_letter(self.spec.name, self.spec.position(stored), stored.key, stored.value, error)
 
     def _decided(self, memory: Memory, batch: Sequence[Stored]) -> tuple[list[Message], list[str]]:
         """Return the messages and reject reasons of a batch. Runs in a thread: it may take long."""
@@ -152,13 +155,12 @@ class FoldWorker:
                 records.append(decode(stored.value, self.spec.input.record))
                 readable.append(stored)
             except Permanent as err:
-                messages += dead_letter(self.spec, stored, err)
+                messages += self._letter(stored, err)
         entries: list[Kept] = []
         reasons: list[str] = []
         for stored, decision in zip(readable, memory.decide(records), strict=True):
-            outcome = decision.outcome
-            position = (self.spec.input.name, stored.partition, stored.offset)
-            messages += outcome_messages(self.spec.name, self.spec.output.name, position, stored.key, outcome)
+            spec, outcome = self.spec, decision.outcome
+            messages += outcome_messages(spec.name, spec.output.name, spec.position(stored), stored.key, outcome)
             reasons += [reject.reason for reject in outcome.rejected]
             if outcome.emitted:
                 entries.append(Kept(stored.offset, stored.key, decision.change))

@@ -10,12 +10,13 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, Protocol
+from typing import Protocol
 
-from stream.bus import Appender, Bus
+from stream.bus import Appender, Bus, Message
 from stream.codec import decode
+from stream.errors import Permanent
 from stream.metrics import StageStats
-from stream.outcomes import outcome_messages, state_message, topics
+from stream.outcomes import dead_letter, outcome_messages, state_message, topics
 from stream.records import FileId, Kept, SourceFile, StateChange
 from stream.retry import Gate
 from stream.stage import Outcome
@@ -53,9 +54,9 @@ class Sent:
     next: int = 0  # number of the next item
 
 
-async def sent(bus: Bus, topic: str) -> dict[str, Sent]:
-    """Return what each source has sent to `topic`, by the source's name."""
-    sources: dict[str, Sent] = defaultdict(Sent)
+async def sent(bus: Bus, topic: str) -> defaultdict[str, Sent]:
+    """Return what each source has sent to `topic`, by the source's name; nothing for one that is not known yet."""
+    sources: defaultdict[str, Sent] = defaultdict(Sent)
     async for batch in bus.read(state_topic(topic).name):
         for stored in batch:
             if stored.cause is None:
@@ -85,7 +86,7 @@ async def ingest(
         before = await sent(bus, topic.name)
         for source in sources:
             room = None if limit is None else limit - (stats.emitted - start)
-            await _ingest_one(appender, topic, source, before.get(source.name, Sent()), stats, stop, gate, room)
+            await _ingest_one(appender, topic, source, before[source.name], stats, stop, gate, room)
     return stats.emitted - start
 
 
@@ -105,16 +106,25 @@ async def _ingest_one(
         chunk = await asyncio.to_thread(take, items, size)
         if not chunk:
             return
-        messages: list[Any] = []
+        messages: list[Message] = []
         entries: list[Kept] = []
+        reasons: list[str] = []
         for item in chunk:
+            if item.file_id in before.ids:
+                continue  # come upon twice: by another source of this name, or on another path
             position = (source.name, 0, before.next)
-            messages += outcome_messages(topic.name, topic.name, position, item.file_id, item.outcome)
+            try:
+                messages += outcome_messages(topic.name, topic.name, position, item.file_id, item.outcome)
+                reasons += [reject.reason for reject in item.outcome.rejected]
+            except Permanent as err:
+                messages += dead_letter(topic.name, position, item.file_id, b"", err)
             entries.append(Kept(before.next, item.file_id, ""))
+            before.ids.add(item.file_id)
             before.next += 1
+        if not entries:
+            continue
         messages.append(state_message(topic.name, source.name, 0, entries))
         await gate.call(lambda: appender.append(messages))  # noqa: B023 - awaited here
         written = topics(messages)
-        reasons = [reject.reason for item in chunk for reject in item.outcome.rejected]
-        stats.committed(len(chunk), written, topic.name, reasons)
+        stats.committed(len(entries), written, topic.name, reasons)
         room = None if room is None else room - written[topic.name]

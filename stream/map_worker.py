@@ -201,16 +201,17 @@ class MapWorker:
             ) from err
 
     def _finish(self, stored: Stored, outcome: Outcome[Any]) -> None:
-        position = (self.spec.input.name, stored.partition, stored.offset)
+        spec = self.spec
         try:
-            messages = outcome_messages(self.spec.name, self.spec.output.name, position, stored.key, outcome)
+            messages = outcome_messages(spec.name, spec.output.name, spec.position(stored), stored.key, outcome)
         except Exception as err:  # noqa: BLE001 - what cannot be written, or is no outcome at all, is our defect too
             self._bury(stored, err)
         else:
             self._done(Finished(stored.offset, messages, [reject.reason for reject in outcome.rejected]))
 
     def _bury(self, stored: Stored, error: BaseException) -> None:
-        self._done(Finished(stored.offset, dead_letter(self.spec, stored, error), []))
+        letter = dead_letter(self.spec.name, self.spec.position(stored), stored.key, stored.value, error)
+        self._done(Finished(stored.offset, letter, []))
 
     def _done(self, finished: Finished) -> None:
         self._finished.append(finished)

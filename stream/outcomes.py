@@ -16,6 +16,9 @@ HEAD_BYTES = 64 * 1024  # of a dead letter's input
 ERROR_CHARS = 4_000  # of a dead letter's error
 
 
+Position = tuple[str, int, int]  # topic (or source), partition, offset
+
+
 @dataclass(frozen=True, slots=True)
 class StageSpec:
     """A stage put in its place: what it reads, what it writes, what it does."""
@@ -24,6 +27,10 @@ class StageSpec:
     input: Topic
     output: Topic
     shape: Map[Any, Any] | Fold[Any, Any, Any]
+
+    def position(self, stored: Stored) -> Position:
+        """Where an input of the stage stands."""
+        return self.input.name, stored.partition, stored.offset
 
     def topics(self) -> list[Topic]:
         """Every topic the stage reads or writes."""
@@ -40,10 +47,8 @@ def encodable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def outcome_messages(
-    stage: str, output: str, position: tuple[str, int, int], key: str, outcome: Outcome[Any]
-) -> list[Message]:
-    """Return the messages of one outcome; `position` is (topic, partition, offset) of its input, `key` its id.
+def outcome_messages(stage: str, output: str, position: Position, key: str, outcome: Outcome[Any]) -> list[Message]:
+    """Return the messages of one outcome; `position` is its input's, `key` its id.
 
     Raises:  BadRecord when an emitted record cannot be encoded.
     """
@@ -58,20 +63,20 @@ def outcome_messages(
     return messages
 
 
-def dead_letter(spec: StageSpec, stored: Stored, error: BaseException) -> list[Message]:
-    """Return the one message that stands for an input we failed."""
+def dead_letter(stage: str, position: Position, key: str, value: bytes, error: BaseException) -> list[Message]:
+    """Return the one message that stands for an input we failed; `value` is what there is to show of it."""
     trace = "".join(traceback.format_exception(error)).strip()
+    topic, partition, offset = position
     record = DeadLetter(
-        record_id=stored.key,
-        stage=spec.name,
+        record_id=key,
+        stage=stage,
         error=encodable(f"{type(error).__name__}: {error}\n{trace[-ERROR_CHARS:]}"),
-        topic=spec.input.name,
-        partition=stored.partition,
-        offset=stored.offset,
-        head=stored.value[:HEAD_BYTES].decode("utf-8", "backslashreplace"),
+        topic=topic,
+        partition=partition,
+        offset=offset,
+        head=value[:HEAD_BYTES].decode("utf-8", "backslashreplace"),
     )
-    cause = Cause(spec.name, spec.input.name, stored.partition, stored.offset, 0, 1)
-    return [Message(DEAD.name, record.key, encode(record), cause)]
+    return [Message(DEAD.name, record.key, encode(record), Cause(stage, *position, 0, 1))]
 
 
 def state_message(stage: str, topic: str, partition: int, entries: Sequence[Kept]) -> Message:

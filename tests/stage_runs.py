@@ -10,7 +10,7 @@ from stream.bus import Bus, Message, Stored
 from stream.codec import decode, encode
 from stream.metrics import StageStats
 from stream.outcomes import StageSpec
-from stream.records import DeadLetter, Record, Rejected, Seed, digest
+from stream.records import DeadLetter, File, Record, Rejected, Seed, SourceFile, digest, file_id
 from stream.runner import run_stage
 from stream.settings import Settings
 from stream.stage import Fold, Map
@@ -28,6 +28,12 @@ INPUT, OUTPUT = TOPICS["functions"], TOPICS["typed"]
 def seeds(count: int, first: int = 0) -> list[Seed]:
     """Seeds with ids of their own; `name` is their number."""
     return [replace(seed(), seed_id=digest(k), name=str(k)) for k in range(first, first + count)]
+
+
+def source_file(path: str, source: str = "src", text: str = "x = 1\n") -> SourceFile:
+    """A file of a source."""
+    where = File(file_id(source, path, text.encode()), source, path, "python", None, None, "MIT")
+    return SourceFile(where, text)
 
 
 def spec(shape: Map[Any, Any] | Fold[Any, Any, Any], name: str = "typed") -> StageSpec:
