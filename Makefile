@@ -14,6 +14,10 @@ $(STAMP): requirements/dev.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
+# Every stage on real files, with a scripted model: no download, key or GPU. Again: goes on, or says that all is done.
+demo: setup
+	$(BIN)/python -m deploy.demo
+
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
