@@ -146,36 +146,14 @@ class LLMClient:
         await _cancelled(unwanted)
 
     async def _ask(self, errand: Errand) -> None:
-        """Ask once, and keep the result with the record."""
-        request = errand.request
-        prompt = apis.prompt_field(self.endpoint, request.prompt)
-        estimated = prompt.estimated_tokens
-        context = self.endpoint.context
-        fit = lengths.fit(estimated, apis.max_tokens(self.endpoint, request), context) if context else lengths.Fit.YES
-        result: Completion | TooLong
-        if context and fit is lengths.Fit.NO:
-            result = TooLong(estimated, context)
-        else:
-            result = await self._send(errand, prompt, estimated, fit)
-        if isinstance(result, TooLong):
-            self._count(errand.stage, Usage(too_long=1))
-        errand.record.results[request.request_id] = result
-
-    async def _send(
-        self, errand: Errand, prompt: apis.PromptField, estimated: int, fit: lengths.Fit
-    ) -> Completion | TooLong:
-        """Wait for a permit, and ask."""
-        body = apis.body(self.endpoint, errand.request, prompt)
+        """Wait for a permit, ask once, and keep the result with the record."""
+        # All that is large is made after the wait: many wait.
         ticket = await self._permits.acquire(errand.urgency, errand.stage)
         give_back = self._permits.gone
         try:
-            if fit is lengths.Fit.CLOSE and (too_long := await self._measured(errand.request, prompt, estimated)):
-                return too_long
-            started_s = time.monotonic()
-            reply = await self._servers.complete(body)
-            give_back = self._permits.succeeded
-        except ContextExceeded:
-            return TooLong(estimated, self.endpoint.context or 0)
+            result = await self._result(errand)
+            if isinstance(result, Completion):
+                give_back = self._permits.succeeded
         except PipelineError as err:
             if isinstance(err, Refused):
                 give_back = self._permits.refused
@@ -183,15 +161,34 @@ class LLMClient:
             raise
         finally:
             give_back(ticket)
-        return self._completion(errand, reply, estimated, time.monotonic() - started_s)
+        errand.record.results[errand.request.request_id] = result
 
-    async def _measured(self, request: Request, prompt: apis.PromptField, estimated: int) -> TooLong | None:
-        """Tell whether a prompt near the limit is over it, by the server's count where it has a tokenizer."""
-        assert self.endpoint.context is not None
-        tokens = await self._servers.count(prompt)
-        tokens = estimated if tokens is None else tokens
-        over = tokens + apis.max_tokens(self.endpoint, request) > self.endpoint.context
-        return TooLong(tokens, self.endpoint.context) if over else None
+    async def _result(self, errand: Errand) -> Completion | TooLong:
+        """Ask once, unless the prompt does not fit."""
+        prompt = apis.prompt_field(self.endpoint, errand.request.prompt)
+        too_long = await self._too_long(errand.request, prompt)
+        if too_long is None:
+            started_s = time.monotonic()
+            try:
+                reply = await self._servers.complete(apis.body(self.endpoint, errand.request, prompt))
+                return self._completion(errand, reply, prompt.estimated_tokens, time.monotonic() - started_s)
+            except ContextExceeded:
+                too_long = TooLong(prompt.estimated_tokens, self.endpoint.context or 0)
+        self._count(errand.stage, Usage(too_long=1))
+        return too_long
+
+    async def _too_long(self, request: Request, prompt: apis.PromptField) -> TooLong | None:
+        """Tell whether a prompt surely does not fit. Near the limit the server counts, where it has a tokenizer."""
+        context = self.endpoint.context
+        if context is None:
+            return None
+        tokens, max_tokens = prompt.estimated_tokens, apis.max_tokens(self.endpoint, request)
+        fit = lengths.fit(tokens, max_tokens, context)
+        if fit is lengths.Fit.CLOSE:
+            counted = await self._servers.count(prompt)
+            tokens = tokens if counted is None else counted
+            fit = lengths.Fit.YES if tokens + max_tokens <= context else lengths.Fit.NO
+        return None if fit is lengths.Fit.YES else TooLong(tokens, context)
 
     def _completion(self, errand: Errand, reply: apis.Reply, estimated: int, seconds: float) -> Completion:
         tokens = reply.usage or apis.Tokens(estimated, lengths.estimate(reply.text))
