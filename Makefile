@@ -14,7 +14,7 @@ $(STAMP): requirements/dev.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-# Every stage on real files, with a scripted model: no download, key or GPU. Again: goes on, or says that all is done.
+# Every stage on real files, with a scripted model: no download, key or GPU. Again: goes on with the next files.
 demo: setup
 	$(BIN)/python -m deploy.demo
 

@@ -27,7 +27,7 @@ async def main() -> int:
             "up", "--source", library, "--limit", str(FILES), "--dir", str(DIRECTORY),
             "--llm", server.url, "--model", "scripted", "--until-idle",
         )  # fmt: skip
-    if code == 0 and not DATASET.exists():
+    if code == 0:
         code = await seedstream("export", str(DATASET), "--dir", str(DIRECTORY))
     return code
 

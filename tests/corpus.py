@@ -3,7 +3,26 @@
 import random
 from pathlib import Path
 
-SYLLABLES = "ba ce di fo gu ha je ki lo mu na pe ri so tu va we xi yo za bra cle dri flo gru sta ple".split()
+SYLLABLES = (
+    "ba",
+    "ce",
+    "di",
+    "fo",
+    "gu",
+    "ha",
+    "je",
+    "ki",
+    "lo",
+    "mu",
+    "na",
+    "pe",
+    "ri",
+    "so",
+    "tu",
+    "va",
+    "bra",
+    "flo",
+)
 
 BODIES = (
     """    {b} = [{a} * {k} + step for step in range({m})]
