@@ -39,13 +39,12 @@ class EmbeddedLease:
     async def fetch(self, limit: int) -> Sequence[Stored]:
         while self._taken == len(self._buffer):
             arrived = self._bus.arrival(self._topic)  # before looking, so that what comes after the look wakes us
-            batch: list[Stored] = await self._bus.reader.batch(
+            found: tuple[list[Stored], int] | None = await self._bus.reader.batch(
                 self._bus.topic_id(self._topic), self.partition, self._position
             )
-            if batch:
-                self._position = batch[-1].offset + 1
-                fresh: list[Stored] = [record for record in batch if record.offset not in self.progress]
-                self._buffer = fresh
+            if found is not None:
+                batch, self._position = found
+                self._buffer = [record for record in batch if record.offset not in self.progress]
                 self._taken = 0
             else:
                 # Not wait_for: before Python 3.12 it can swallow a cancellation that comes together with an arrival.
@@ -256,10 +255,10 @@ class Embedded:
         for partition, end in (await self.ends(topic)).items():
             position = 0
             while position < end:
-                batch = await self._scanner.batch(number, partition, position)
-                if not batch:
+                found = await self._scanner.batch(number, partition, position)
+                if found is None:
                     break
-                position = batch[-1].offset + 1
+                batch, position = found
                 yield [record for record in batch if record.offset < end]
 
     async def close(self) -> None:

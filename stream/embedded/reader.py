@@ -30,17 +30,19 @@ class Reader:
                 self._db.execute("PRAGMA query_only = 1")
             return self._db.execute(sql, args).fetchall()
 
-    async def batch(self, topic: TopicId, partition: int, position: int) -> list[Stored]:
-        """Return the records of the first batch that ends past `position`, from there on."""
+    async def batch(self, topic: TopicId, partition: int, position: int) -> tuple[list[Stored], int] | None:
+        """Return the records from `position` on of the first batch that ends past it, and where that batch ends; None
+        at the end of the log. A batch with gaps may have no record left."""
         rows = await self.all(
-            "SELECT base, at, body FROM batch WHERE topic = ? AND partition = ? AND next > ? ORDER BY next LIMIT 1",
+            "SELECT base, next, at, body FROM batch WHERE topic = ? AND partition = ? AND next > ? "
+            "ORDER BY next LIMIT 1",
             topic, partition, position,
         )  # fmt: skip
         if not rows:
-            return []
-        base, at_s, body = rows[0]
-        assert isinstance(base, int) and isinstance(at_s, float) and isinstance(body, bytes)
-        return unpack(body, partition, base, at_s, position)
+            return None
+        base, end, at_s, body = rows[0]
+        assert isinstance(base, int) and isinstance(end, int) and isinstance(at_s, float) and isinstance(body, bytes)
+        return unpack(body, partition, base, at_s, position), end
 
     def _close(self) -> None:
         if self._db is not None:

@@ -16,9 +16,10 @@ from stream.embedded.file import FILE_NAME, FILE_SCHEMA, connect, translated
 from stream.errors import BusMissing, DiskFull, Fatal, NewerSchema, Unavailable, WrongConfig
 from stream.progress import Progress
 from stream.topics import DEAD, REJECTS, TOPICS
+from tests.audited import Tampering
 from tests.contract.buses import Address
 from tests.contract.processes import child
-from tests.contract.steps import INPUT, OUTPUT, STAGE, all_of, append, inputs, leased
+from tests.contract.steps import INPUT, OUTPUT, STAGE, all_of, append, fetched, inputs, leased, nothing_more
 
 TABLE = [TOPICS["files"], TOPICS["functions"], REJECTS, DEAD]
 
@@ -203,6 +204,23 @@ async def test_a_commit_goes_on_when_the_one_who_waits_for_it_is_cancelled(tmp_p
             sending.cancel()
             await asyncio.wait({sending})
         assert len(await all_of(bus, INPUT)) == 3  # whoever owns it next finds it written
+
+
+async def test_what_stands_behind_a_gap_in_a_batch_is_read_and_fetched(tmp_path: Path) -> None:
+    """Pruned or compacted, a batch can have gaps: in front, in the middle, at its end, or be nothing but one."""
+    async with Embedded.open(tmp_path) as bus:
+        await bus.create(TABLE)
+        for first in range(0, 12, 3):
+            await append(bus, inputs(3, first))
+        tampering = Tampering(tmp_path)
+        for topic, stored in tampering.records():
+            if stored.offset in {0, 4, 5, 6, 7, 8, 10}:
+                tampering.delete(topic, stored, keep_batch=True)
+        left = [1, 2, 3, 9, 11]
+        assert [stored.offset for stored in await all_of(bus, INPUT)] == left
+        async with leased(bus) as [lease]:
+            assert [stored.offset for stored in await fetched(lease, 5, limit=2)] == left
+            await nothing_more(lease)
 
 
 # --- a full disk
