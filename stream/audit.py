@@ -1,26 +1,26 @@
 """The proof of conservation, from the topics alone: every input of every stage was emitted, rejected with a reason, or
 dead-lettered, once.
 
-Progress is read before the topics and again after them, so the proof holds on a stream that is running: what was
-finished before must have all of its outcomes, and what has outcomes must be finished by then.
+The proof holds on a stream that is running. Progress is read before the topics and again after them: what was finished
+before must have all of its outcomes, and what has outcomes must be finished by then. Topics are read downstream first,
+so whatever an outcome came from is in what is read later. A source's progress is its state log, read twice likewise.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from graphlib import TopologicalSorter
 
 from stream.bus import Bus, Cause, Stored
 from stream.codec import decode
 from stream.errors import Permanent
-from stream.outcomes import StageSpec
+from stream.outcomes import Position, StageSpec
 from stream.progress import Progress
 from stream.records import RecipeText, StateChange
 from stream.stage import Fold
-from stream.topics import RECIPE, TOPICS, state_topic
+from stream.topics import DEAD, RECIPE, REJECTS, TOPICS, state_topic
 
 REPLAY = "replay"
 """Stage of the cause of a re-appended input; its position is where the input stood first."""
-
-Position = tuple[str, int, int]  # topic (or source), partition, offset
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,19 +62,17 @@ class Findings:
 
 async def audit(bus: Bus, specs: Sequence[StageSpec], sources: Collection[str] = ("files",)) -> list[Hole]:
     """Return every hole in the namespace; none when conservation holds. `sources` are topics that producers fill."""
+    topics = _downstream_first(await bus.topics(), specs)
     before = {spec.name: await bus.progress(spec.name, spec.input.name) for spec in specs}
-    findings = Findings()
-    for topic in await bus.topics():
-        async for batch in bus.read(topic):
-            for stored in batch:
-                _take(findings, topic, stored)
+    sent = await _read(bus, [state_topic(source).name for source in sources if state_topic(source).name in topics])
+    findings = await _read(bus, topics)
     after = {spec.name: await bus.progress(spec.name, spec.input.name) for spec in specs}
     for spec in specs:
         _check_stage(findings, spec, before[spec.name], after[spec.name])
         if isinstance(spec.shape, Fold):
-            _check_kept(findings, spec.name)
+            _check_kept(findings, spec, before[spec.name], after[spec.name])
     for source in sources:
-        _check_source(findings, source)
+        _check_source(findings, source, sent.kept.get(source, {}))
     known = {spec.name for spec in specs} | set(sources) | {REPLAY}
     for stage in findings.outcomes.keys() - known:
         for position in findings.outcomes[stage]:
@@ -82,9 +80,27 @@ async def audit(bus: Bus, specs: Sequence[StageSpec], sources: Collection[str] =
     for position in findings.outcomes.get(REPLAY, {}):
         if position[2] not in findings.offsets.get(position[:2], ()):
             findings.hole(REPLAY, position, "a replayed input that never stood there")
-    if findings.recipes != 1 and RECIPE.name in await bus.topics():
+    if findings.recipes != 1 and RECIPE.name in topics:
         findings.hole("recipe", (RECIPE.name, 0, 0), f"{findings.recipes} recipes on record, 1 expected")
     return findings.holes
+
+
+def _downstream_first(topics: Collection[str], specs: Sequence[StageSpec]) -> list[str]:
+    """Return the topics in the order in which they are read: every outcome before its input, state logs at last."""
+    flow: TopologicalSorter[str] = TopologicalSorter()
+    for spec in specs:
+        flow.add(spec.output.name, spec.input.name)
+    order = [REJECTS.name, DEAD.name, *reversed([*flow.static_order()])]
+    return [topic for topic in order if topic in topics] + [topic for topic in topics if topic not in order]
+
+
+async def _read(bus: Bus, topics: Iterable[str]) -> Findings:
+    findings = Findings()
+    for topic in topics:
+        async for batch in bus.read(topic):
+            for stored in batch:
+                _take(findings, topic, stored)
+    return findings
 
 
 def _take(findings: Findings, topic: str, stored: Stored) -> None:
@@ -98,7 +114,9 @@ def _take(findings: Findings, topic: str, stored: Stored) -> None:
     try:
         record = decode(stored.value, StateChange if is_state else TOPICS[topic].record)
     except Permanent as err:
-        findings.hole(stage, at, f"what stands at {topic}[{stored.partition}]@{stored.offset} cannot be read: {err}")
+        findings.hole(stage, at, f"what stands at {_at(here)} cannot be read: {err}")
+        if cause is not None and not is_state:
+            _take_outcome(findings, topic, cause, at, here)
         return
     if record.key != stored.key:
         findings.hole(stage, at, f"the record {record.key} at {_at(here)} stands under the key {stored.key}")
@@ -117,15 +135,15 @@ def _take(findings: Findings, topic: str, stored: Stored) -> None:
 
 def _take_outcome(findings: Findings, topic: str, cause: Cause, at: Position, here: Position) -> None:
     seen = findings.outcomes.setdefault(cause.stage, {}).setdefault(at, Seen(cause.n))
-    bit = 1 << cause.i
+    seen.emitted |= topic not in {REJECTS.name, DEAD.name}
     if seen.n != cause.n:
         findings.hole(cause.stage, at, f"outcomes that disagree on their number: {seen.n} and {cause.n}")
     elif not 0 <= cause.i < cause.n:
         findings.hole(cause.stage, at, f"outcome {cause.i} of {cause.n}")
-    elif seen.mask & bit:
+    elif seen.mask >> cause.i & 1:
         findings.hole(cause.stage, at, f"outcome {cause.i} of {cause.n} stands twice, the second time at {_at(here)}")
-    seen.mask |= bit
-    seen.emitted |= topic not in {"rejects", "dead"}
+    else:
+        seen.mask |= 1 << cause.i
 
 
 def _check_stage(
@@ -154,29 +172,38 @@ def _check_whole(findings: Findings, stage: str, position: Position, seen: Seen 
         findings.hole(stage, position, f"finished, but outcome {_some(missing)} of {seen.n} is missing")
 
 
-def _check_kept(findings: Findings, stage: str) -> None:
+def _check_kept(
+    findings: Findings, spec: StageSpec, before: Mapping[int, Progress], after: Mapping[int, Progress]
+) -> None:
     """Hold a Fold's state log against what it emitted: each emitted input stands there once, and no other."""
+    stage, log = spec.name, state_topic(spec.name).name
     kept = findings.kept.get(stage, {})
     emitted = {position for position, seen in findings.outcomes.get(stage, {}).items() if seen.emitted}
     for position, times in kept.items():
+        topic, partition, offset = position
         if times > 1:
-            findings.hole(stage, position, f"stands {times} times in {state_topic(stage).name}")
-        if position not in emitted:
-            findings.hole(stage, position, f"stands in {state_topic(stage).name}, but was not emitted")
+            findings.hole(stage, position, f"stands {times} times in {log}")
+        if topic != spec.input.name or offset not in after.get(partition, Progress()):
+            findings.hole(stage, position, f"stands in {log}, but is not finished")
+        elif offset in before.get(partition, Progress()) and position not in emitted:
+            findings.hole(stage, position, f"stands in {log}, but was not emitted")
     for position in emitted - kept.keys():
-        findings.hole(stage, position, f"was emitted, but does not stand in {state_topic(stage).name}")
+        findings.hole(stage, position, f"was emitted, but does not stand in {log}")
 
 
-def _check_source(findings: Findings, topic: str) -> None:
-    """Hold what sources sent to `topic` against their state log: each item stands there once, with its outcomes."""
+def _check_source(findings: Findings, topic: str, before: Collection[Position]) -> None:
+    """Hold what sources sent to `topic` against their state log: each item stands there once, with its outcomes.
+    `before` are the items that stood there before the topics were read."""
+    log = state_topic(topic).name
     kept = findings.kept.get(topic, {})
     outcomes = findings.outcomes.get(topic, {})
     for position, times in kept.items():
         if times > 1:
-            findings.hole(topic, position, f"stands {times} times in {state_topic(topic).name}")
-        _check_whole(findings, topic, position, outcomes.get(position))
+            findings.hole(topic, position, f"stands {times} times in {log}")
+        if position in before:
+            _check_whole(findings, topic, position, outcomes.get(position))
     for position in outcomes.keys() - kept.keys():
-        findings.hole(topic, position, f"was sent, but does not stand in {state_topic(topic).name}")
+        findings.hole(topic, position, f"was sent, but does not stand in {log}")
 
 
 def _at(position: Position) -> str:

@@ -6,11 +6,11 @@ Offsets are never rewound. Each position is replayed once: its second life has a
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from stream.audit import REPLAY, Position
-from stream.bus import Bus, Cause, Message
+from stream.audit import REPLAY
+from stream.bus import Bus, Cause, Message, Stored
 from stream.codec import decode
 from stream.errors import WrongConfig
-from stream.outcomes import StageSpec
+from stream.outcomes import Position, StageSpec
 from stream.records import Rejected
 from stream.topics import DEAD, REJECTS
 
@@ -32,38 +32,51 @@ async def replay(bus: Bus, spec: StageSpec, selection: Selection) -> int:
     """Append again the selected inputs of a stage, in one transaction; return how many.
 
     An input qualifies when every outcome of it was a reject or a dead letter, and it was not replayed before.
+    Raises:  InUse while another replay of the stage is under way.
     """
-    emitted: set[Position] = set()
-    chosen: set[Position] = set()
-    async for batch in bus.read(spec.output.name):
-        emitted.update(stored.cause[1:4] for stored in batch if stored.cause and stored.cause.stage == spec.name)
-    async for batch in bus.read(DEAD.name):
-        for stored in batch:
-            if stored.cause and stored.cause.stage == spec.name and (selection.dead or stored.key in selection.ids):
-                chosen.add(stored.cause[1:4])
-    async for batch in bus.read(REJECTS.name):
-        for stored in batch:
-            if stored.cause and stored.cause.stage == spec.name:
-                reason = decode(stored.value, Rejected).reason if selection.reason else None
-                if (selection.reason and reason == selection.reason) or stored.key in selection.ids:
-                    chosen.add(stored.cause[1:4])
-    messages = await _inputs(bus, spec, chosen - emitted, selection.ids)
-    if messages:
-        async with bus.appender(f"{REPLAY}.{spec.name}") as appender:
+    async with bus.appender(f"{REPLAY}.{spec.name}") as appender:  # before looking: two at once would find the same
+        turned_down, chosen = await _turned_down(bus, spec, selection)
+        emitted: set[Position] = set()  # read after the rejects: an outcome of both kinds is not taken for one
+        async for batch in bus.read(spec.output.name):
+            emitted.update(stored.cause[1:4] for stored in batch if stored.cause and stored.cause.stage == spec.name)
+        messages = await _inputs(bus, spec, turned_down - emitted, chosen, selection.ids)
+        if messages:
             await appender.append(messages)
     return len(messages)
 
 
-async def _inputs(bus: Bus, spec: StageSpec, positions: Collection[Position], ids: Collection[str]) -> list[Message]:
-    """Return the inputs at `positions`, as messages to append; without those replayed before."""
+async def _turned_down(bus: Bus, spec: StageSpec, selection: Selection) -> tuple[set[Position], set[Position]]:
+    """Return the inputs with a reject or a dead letter, and those of them selected by it."""
+    turned_down: set[Position] = set()
+    chosen: set[Position] = set()
+    for topic in (DEAD.name, REJECTS.name):
+        async for batch in bus.read(topic):
+            for stored in batch:
+                if stored.cause is None or stored.cause.stage != spec.name:
+                    continue
+                turned_down.add(stored.cause[1:4])
+                if stored.key in selection.ids or _selected(topic, stored, selection):
+                    chosen.add(stored.cause[1:4])
+    return turned_down, chosen
+
+
+def _selected(topic: str, stored: Stored, selection: Selection) -> bool:
+    if topic == DEAD.name:
+        return selection.dead
+    return selection.reason is not None and decode(stored.value, Rejected).reason == selection.reason
+
+
+async def _inputs(
+    bus: Bus, spec: StageSpec, qualified: Collection[Position], chosen: Collection[Position], ids: Collection[str]
+) -> list[Message]:
+    """Return the inputs to append again: of the qualified, those chosen or named in `ids`, not replayed before."""
     replayed: set[Position] = set()
     messages: dict[Position, Message] = {}
-    topic = spec.input.name
-    async for batch in bus.read(topic):
+    async for batch in bus.read(spec.input.name):
         for stored in batch:
             if stored.cause and stored.cause.stage == REPLAY:
                 replayed.add(stored.cause[1:4])
-            position = (topic, stored.partition, stored.offset)
-            if position in positions:
-                messages[position] = Message(topic, stored.key, stored.value, Cause(REPLAY, *position, 0, 1))
+            position = spec.position(stored)
+            if position in qualified and (position in chosen or stored.key in ids):
+                messages[position] = Message(spec.input.name, stored.key, stored.value, Cause(REPLAY, *position, 0, 1))
     return [message for position, message in messages.items() if position not in replayed]
