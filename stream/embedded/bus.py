@@ -44,7 +44,8 @@ class EmbeddedLease:
             )
             if found is not None:
                 batch, self._position = found
-                self._buffer = [record for record in batch if record.offset not in self.progress]
+                fresh: list[Stored] = [record for record in batch if record.offset not in self.progress]
+                self._buffer = fresh
                 self._taken = 0
             else:
                 # Not wait_for: before Python 3.12 it can swallow a cancellation that comes together with an arrival.

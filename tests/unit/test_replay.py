@@ -1,0 +1,201 @@
+"""Replay in place: what was turned down gets a second life, once, under its id at a new position."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+
+import pytest
+
+from stream.audit import REPLAY, audit
+from stream.bus import Cause
+from stream.errors import InUse, Permanent, WrongConfig
+from stream.outcomes import StageSpec
+from stream.records import Seed
+from stream.replay import Selection, replay
+from stream.stage import Map, Outcome, Reject
+from stream.stage import Reason as Runners
+from tests.audited import SPECS, feed, prepare, run_all
+from tests.stage_runs import INPUT, all_of, check_conserved, dead, emitted, memory_bus, rejects, running, seeds, spec
+from tests.stream_fakes import Disk, MemoryBus
+
+REASON = Runners.ALREADY_KEPT
+
+
+@dataclass(slots=True)
+class Moody:
+    """A stage whose behaviour is mended between two runs."""
+
+    dead: set[int] = field(default_factory=set[int])
+    rejected: set[int] = field(default_factory=set[int])
+    mixed: set[int] = field(default_factory=set[int])  # one part emitted, one rejected
+
+    async def call(self, record: Seed) -> Outcome[Seed]:
+        number = int(record.name)
+        if number in self.dead:
+            raise Permanent("a defect")
+        if number in self.rejected:
+            return Outcome(rejected=(Reject(REASON, "no", "part 1"), Reject(REASON, "no", "part 2")))
+        if number in self.mixed:
+            return Outcome((record,), (Reject(REASON, "a part"),))
+        return Outcome((record,))
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    bus: MemoryBus
+    mood: Moody
+    stage: StageSpec
+
+    async def run(self, inputs: int) -> None:
+        async with running(self.bus, self.stage) as run:
+            await run.finished(inputs)
+
+
+@pytest.fixture
+async def stream() -> Stream:
+    """Ten inputs: 1 and 2 dead, 3 and 4 rejected in two parts, 5 mixed, the others emitted."""
+    mood = Moody({1, 2}, {3, 4}, {5})
+    stage = spec(Map.single(mood.call))
+    bus = await memory_bus(stage, seeds(10))
+    found = Stream(bus, mood, stage)
+    await found.run(10)
+    return found
+
+
+def mend(mood: Moody) -> None:
+    mood.dead.clear()
+    mood.rejected.clear()
+
+
+def key(number: int) -> str:
+    return seeds(1, first=number)[0].key
+
+
+@pytest.mark.parametrize(
+    ("selection", "numbers"),
+    [
+        (Selection(dead=True), [1, 2]),
+        (Selection(reason="already_kept"), [3, 4]),
+        (Selection(reason="another"), []),
+        (Selection(dead=True, reason="already_kept"), [1, 2, 3, 4]),
+        (Selection(ids=[key(2), key(4)]), [2, 4]),
+        (Selection(ids=["part 1"]), [3, 4]),
+        (Selection(ids=[key(0), key(5), "unknown"]), []),
+        (Selection(dead=True, ids=[key(3)]), [1, 2, 3]),
+    ],
+    ids=lambda value: "" if isinstance(value, list) else repr(value),
+)
+async def test_what_is_selected_and_was_turned_down_whole_is_appended_again_under_its_id(
+    stream: Stream, selection: Selection, numbers: list[int]
+) -> None:
+    before = await all_of(stream.bus, INPUT.name)
+    assert await replay(stream.bus, stream.stage, selection) == len(numbers)
+    again = (await all_of(stream.bus, INPUT.name))[len(before) :]
+    assert [(stored.key, stored.value) for stored in again] == [
+        (before[number].key, before[number].value) for number in numbers
+    ]
+    assert [stored.cause for stored in again] == [Cause(REPLAY, INPUT.name, 0, number, 0, 1) for number in numbers]
+
+
+async def test_the_second_life_goes_through_the_stage_and_nothing_is_replayed_twice(stream: Stream) -> None:
+    mend(stream.mood)
+    everything = Selection(dead=True, reason="already_kept")
+    assert await replay(stream.bus, stream.stage, everything) == 4
+    assert await replay(stream.bus, stream.stage, everything) == 0  # not even before they are done
+    await stream.run(4)
+    assert await replay(stream.bus, stream.stage, everything) == 0
+    assert sorted(await emitted(stream.bus)) == list(range(10))
+    await check_conserved(stream.bus, stream.stage)
+
+
+async def test_what_fails_again_can_be_replayed_again_from_its_new_position(stream: Stream) -> None:
+    assert await replay(stream.bus, stream.stage, Selection(dead=True)) == 2
+    await stream.run(2)
+    assert len(await dead(stream.bus)) == 4
+    mend(stream.mood)
+    assert await replay(stream.bus, stream.stage, Selection(dead=True)) == 2
+    await stream.run(2)
+    causes = [stored.cause for stored in await all_of(stream.bus, INPUT.name)]
+    assert [cause.offset for cause in causes if cause] == [1, 2, 10, 11]
+    assert sorted(await emitted(stream.bus)) == [0, 1, 2, 5, 6, 7, 8, 9]
+
+
+async def test_an_outcome_of_both_kinds_is_not_replayed(stream: Stream) -> None:
+    assert [reject.evidence for reject in await rejects(stream.bus)].count("a part") == 1
+    assert await replay(stream.bus, stream.stage, Selection(reason="already_kept", ids=[key(5)])) == 2
+    again = [stored.key for stored in await all_of(stream.bus, INPUT.name)][10:]
+    assert key(5) not in again
+
+
+async def test_an_outcome_of_both_kinds_that_is_committed_meanwhile_is_not_replayed(
+    stream: Stream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its reject is seen and its output not: unless outputs are read after rejects."""
+    fresh = await memory_bus(stream.stage, seeds(1, first=5))
+    read, first = MemoryBus.read, True
+
+    async def committed_meanwhile(bus: MemoryBus) -> None:
+        async with running(bus, stream.stage) as run:
+            await run.finished(1)
+
+    async def reading(self: MemoryBus, topic: str):
+        nonlocal first
+        async for batch in read(self, topic):
+            yield batch
+        if first:  # after the first topic, whichever it is
+            first = False
+            await committed_meanwhile(self)
+
+    monkeypatch.setattr(MemoryBus, "read", reading)
+    assert await replay(fresh, stream.stage, Selection(reason="already_kept")) == 0
+
+
+async def test_two_replays_of_one_stage_at_once_append_nothing_twice(stream: Stream) -> None:
+    async def one() -> int:
+        with contextlib.suppress(InUse):
+            return await replay(MemoryBus(stream.bus.disk), stream.stage, Selection(dead=True))
+        return 0
+
+    assert sum(await asyncio.gather(*(one() for _ in range(5)))) == 2
+    assert len(await all_of(stream.bus, INPUT.name)) == 12
+
+
+async def test_other_stages_rejects_and_dead_letters_are_left_alone(stream: Stream) -> None:
+    other = StageSpec("other", stream.stage.input, stream.stage.output, stream.stage.shape)
+    assert await replay(stream.bus, other, Selection(dead=True, reason="already_kept")) == 0
+
+
+async def test_a_stage_that_is_running_takes_up_what_is_replayed(stream: Stream) -> None:
+    mend(stream.mood)
+    async with running(stream.bus, stream.stage) as run:
+        assert await replay(stream.bus, stream.stage, Selection(dead=True)) == 2
+        await run.finished(2)
+    assert {1, 2} <= set(await emitted(stream.bus))
+
+
+@pytest.mark.parametrize("nothing", [dict[str, object](), {"reason": ""}, {"ids": []}, {"dead": False, "reason": None}])
+def test_a_selection_selects_something(nothing: dict[str, object]) -> None:
+    with pytest.raises(WrongConfig, match="say what to replay"):
+        Selection(**nothing)
+
+
+SELECTIONS: Collection[Callable[[], Selection]] = (
+    lambda: Selection(dead=True),
+    lambda: Selection(reason="already_kept"),
+)
+
+
+async def test_conservation_holds_after_replays_of_every_stage() -> None:
+    bus = MemoryBus(Disk(), partitions=2)
+    await prepare(bus)
+    await feed(bus)
+    await run_all(bus)
+    replayed = 0
+    for stage in SPECS:
+        for selection in SELECTIONS:
+            replayed += await replay(bus, stage, selection())
+            assert await audit(bus, SPECS) == []  # pending
+            await run_all(bus)
+            assert await audit(bus, SPECS) == []
+    assert replayed > 10
