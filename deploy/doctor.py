@@ -12,6 +12,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
+from rich.text import Text
+
 from consumers.pyright_cli import PyrightCLI
 from sandbox import Sandbox, SandboxBroken
 from stream.errors import DependencyDown
@@ -116,7 +118,8 @@ async def _command(name: str, command: list[str], advice: str) -> Finding:
         process.kill()
         await process.wait()
         return Finding(name, "warn", f"did not answer within {COMMAND_S:g} s", advice)
-    first = output.decode(errors="replace").strip().splitlines()[:1]
+    plain = Text.from_ansi(output.decode(errors="replace")).plain  # Maven colours its version even in a pipe
+    first = plain.strip().splitlines()[:1]
     if process.returncode != 0:
         return Finding(name, "warn", f"ended with {process.returncode}: {''.join(first)}", advice)
     return Finding(name, "ok", "".join(first))
