@@ -17,10 +17,12 @@ from consumers.imports import undefined_names
 from consumers.pyright_cli import Diagnostic, package_folder
 from consumers.python311 import BUILTINS
 
-# What silences pyright, or makes it evaluate a condition or a call by rules of its own.
-_LEAVE_TO_PYRIGHT = re.compile(
-    r"type:\s*ignore|pyright\s*:|no_type_check|NoReturn|Never|platform|version_info|TYPE_CHECKING|os\.name"
-)
+# What silences pyright for a whole file or function, or declares that a call never returns.
+_LEAVE_TO_PYRIGHT = re.compile(r"^\s*#\s*type:\s*ignore|pyright\s*:|no_type_check|NoReturn|Never", re.MULTILINE)
+_IGNORED_LINE = re.compile(r"#\s*type:\s*ignore")
+
+_DECIDED_BY_CONFIGURATION = frozenset(("platform", "version_info", "name", "TYPE_CHECKING", "__debug__"))
+"""Names and attributes by which pyright decides a condition: of `sys`, `os` and `typing`."""
 
 _NEVER_RETURN = """
 ExitProcess __call__ __delitem__ __getitem__ __getstate__ __init_subclass__ __new__ __setattr__ __sub__
@@ -104,40 +106,23 @@ def foregone_error(code: str, stubs: Stubs) -> Diagnostic | None:
     if _LEAVE_TO_PYRIGHT.search(code):
         return None
     module = ast.parse(code)
-    for statement in module.body:
-        for name in _imported(statement):
-            if name.partition(".")[0] not in stubs.modules:
-                message = f'Import "{name}" could not be resolved'
-                return Diagnostic(statement.lineno, message, "reportMissingImports")
-    undefined = undefined_names(code) - stubs.builtins - _KNOWN_TO_PYRIGHT
-    if not undefined:
-        return None
-    reached = _Reached(module, undefined)
+    reached = _Reached(module, code, undefined_names(code) - stubs.builtins - _KNOWN_TO_PYRIGHT, stubs.modules)
     reached.block(module.body)
-    found = min(reached.found, key=lambda name: (name.lineno, name.col_offset), default=None)
-    return found and Diagnostic(found.lineno, f'"{found.id}" is not defined', "reportUndefinedVariable")
-
-
-def _imported(statement: ast.stmt) -> Iterator[str]:
-    match statement:
-        case ast.Import():
-            yield from (alias.name for alias in statement.names)
-        case ast.ImportFrom(module=str(name), level=0):
-            yield name
-        case _:
-            pass
+    return min(reached.found, key=lambda error: error.line, default=None)
 
 
 class _Reached:
-    """Walks a module in the order it runs and collects the uses of undefined names that pyright must take for
-    reachable. The methods return whether what follows is certainly reached too; nothing is collected behind doubt.
+    """Walks a module in the order it runs and collects the errors that pyright must take for reachable. The methods
+    return whether what follows is certainly reached too; nothing is collected behind doubt.
     """
 
-    def __init__(self, module: ast.Module, undefined: set[str]) -> None:
-        self.found: list[ast.Name] = []
+    def __init__(self, module: ast.Module, code: str, undefined: set[str], modules: frozenset[str]) -> None:
+        self.found: list[Diagnostic] = []
         self._undefined = undefined
+        self._modules = modules
+        self._ignored = {n for n, line in enumerate(code.split("\n"), 1) if _IGNORED_LINE.search(line)}
         self._never_return: set[str] = set(NEVER_RETURN)
-        self._typed = {"__debug__"}  # names by whose type a condition may be decided: those with a declared one
+        self._typed = set[str]()  # names by whose type a condition may be decided: those with a declared one
         arguments = set[str]()
         imported = set[str]()
         elsewhere = set[str]()  # bound in other ways, perhaps to a function that never returns
@@ -145,8 +130,9 @@ class _Reached:
             match node:
                 case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
                     elsewhere.add(name)
-                    self._never_return.add(name)
                     self._typed.add(name)
+                    if node not in module.body:  # a function of a module is no attribute
+                        self._never_return.add(name)
                 case ast.arg(arg=name, annotation=annotation):
                     (self._typed if annotation else arguments).add(name)
                 case ast.AnnAssign(target=ast.Name(id=name)):
@@ -202,10 +188,23 @@ class _Reached:
                 return True
             case ast.ClassDef():
                 return self._expressions(*node.decorator_list, *node.bases, *node.keywords) and self.block(node.body)
-            case ast.Import() | ast.ImportFrom() | ast.Global() | ast.Nonlocal() | ast.Pass():
+            case ast.Import(names=names):
+                self._imports(node, [alias.name for alias in names])
+                return True
+            case ast.ImportFrom(module=str(name), level=0):
+                self._imports(node, [name])
+                return True
+            case ast.Global() | ast.Nonlocal() | ast.Pass():
                 return True
             case _:
                 return False
+
+    def _imports(self, node: ast.stmt, names: Sequence[str]) -> None:
+        lines = range(node.lineno, (node.end_lineno or node.lineno) + 1)
+        for name in names:
+            if name.partition(".")[0] not in self._modules and not self._doubt and self._ignored.isdisjoint(lines):
+                message = f'Import "{name}" could not be resolved'
+                self.found.append(Diagnostic(node.lineno, message, "reportMissingImports"))
 
     def _branches(self, node: ast.If) -> bool:
         if not self._is_open(node.test):
@@ -228,13 +227,14 @@ class _Reached:
         return all(ends)
 
     def _expressions(self, *nodes: ast.AST | None) -> bool:
-        found: list[ast.Name] = []
+        found: list[Diagnostic] = []
         pending = [(node, not self._doubt) for node in nodes if node is not None]
         while pending:
             node, certain = pending.pop()
             match node:
-                case ast.Name(id=name) if name in self._undefined and certain:
-                    found.append(node)
+                case ast.Name(id=name, lineno=line) if name in self._undefined and certain:
+                    if line not in self._ignored:
+                        found.append(Diagnostic(line, f'"{name}" is not defined', "reportUndefinedVariable"))
                 case ast.Call() if not self._returns(node.func):
                     return False
                 case ast.BoolOp():
@@ -289,6 +289,8 @@ class _Reached:
                     while isinstance(function, ast.Attribute):
                         function = function.value
                     called.add(function)
+                case ast.Name(id=name) | ast.Attribute(attr=name) if name in _DECIDED_BY_CONFIGURATION:
+                    return False
                 case ast.Name(id=name) if node not in called:
                     depends = True
                     if name in self._typed:

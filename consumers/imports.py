@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from consumers.extraction import ImportStatement
 from consumers.python311 import BUILTINS, MODULE_NAMES, STANDARD_LIBRARY
 
+_UNEVALUATED = "from __future__ import annotations"
+
 # `symtable` sees neither an annotation inside a string nor one inside a comment. The first pattern only suspects.
 _QUOTED_ANNOTATION = re.compile(r"(?:->|[\w\])]\s*:)[\w .,|\[\]]*[\"']")
 _TYPE_COMMENT = re.compile(r"#\s*type:\s*([^\n]*)")
@@ -89,7 +91,7 @@ def infer(code: str, imports: Imports) -> tuple[str, ...]:
         else:
             before = lines.get(binding.statement)
             lines[binding.statement] = f"{before}, {binding.clause}" if before else line
-    future = ("from __future__ import annotations",) if imports.future_annotations and annotations else ()
+    future = (_UNEVALUATED,) if imports.future_annotations and annotations else ()
     return (*future, *lines.values())
 
 
@@ -106,7 +108,8 @@ def undefined_names(code: str) -> set[str]:
 
 def _open_names(code: str) -> set[str]:
     """Names that are read and nowhere bound, those of Python itself included."""
-    module = symtable.symtable(code, "<seed>", "exec")
+    # Unevaluated annotations are hidden from the table, but not from who reads the code.
+    module = symtable.symtable(code.removeprefix(_UNEVALUATED), "<seed>", "exec")
     used: set[str] = set()
     bound: set[str] = set()
     for symbol in module.get_symbols():
