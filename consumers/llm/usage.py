@@ -2,7 +2,7 @@
 estimated and the request is counted as such."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,16 @@ class Usage:
     seconds: float = 0.0  # between sending and reply, summed: divided by the wall time, the mean in flight
 
     def __add__(self, other: "Usage") -> "Usage":
-        return Usage(*(getattr(self, field.name) + getattr(other, field.name) for field in fields(Usage)))
+        return Usage(
+            self.requests + other.requests,
+            self.failed + other.failed,
+            self.too_long + other.too_long,
+            self.estimated + other.estimated,
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+            self.cost + other.cost,
+            self.seconds + other.seconds,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,7 @@ class Wire:
     def __init__(self, base_url: str, headers: Mapping[str, str]) -> None:
         proxy = environment_proxy(base_url)
         self._base_url = base_url
-        self._headers = dict(headers)
+        self._headers = httpx.Headers({**headers, "content-type": "application/json"})
         # What would verify certificates takes a while to load: not where there are none.
         self._transport = AiohttpTransport(
             verify=urlsplit(base_url).scheme == "https",
@@ -62,8 +62,8 @@ class Wire:
         Raises:  EndpointDown when no connection could be made: nothing was sent; RequestTimedOut when the answer did
                  not come, or not whole.
         """
-        headers = self._headers if body is None else self._headers | {"content-type": "application/json"}
-        request = httpx.Request(method, _url(url), content=body, headers=headers, extensions={"timeout": _TIMEOUT})
+        extensions = {"timeout": _TIMEOUT}
+        request = httpx.Request(method, _url(url), content=body, headers=self._headers, extensions=extensions)
         try:
             async with asyncio.timeout(timeout_s):
                 # Without httpx's client around the transport: redirects, cookies and logins are none of ours, and
