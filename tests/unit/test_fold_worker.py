@@ -346,12 +346,15 @@ async def test_told_to_stop_it_commits_what_it_has_decided_and_fetches_no_more()
 async def test_the_partitions_of_a_fold_share_a_state_log_and_nothing_else() -> None:
     stage = spec(running_sum(batch=2))
     bus = await memory_bus(stage, seeds(30), partitions=3)
+
+    def done() -> int:
+        return sum(at.watermark for at in bus.disk.progress.values())
+
     for _ in range(2):
         async with running(bus, stage) as run:
-            await run.until(lambda: run.stats.commits > 3 or run.stats.read == 30)
+            await run.until(lambda: run.stats.commits > 3 or done() == 30)
     async with running(bus, stage) as run:
-        done = sum(at.watermark for at in (await bus.progress("typed", INPUT.name)).values())
-        await run.finished(30 - done)
+        await run.until(lambda: done() == 30)
     for partition in range(3):
         log = [decode(s.value, Seed) for s in await all_of(bus, INPUT.name) if s.partition == partition]
         expected = [record for outcome in undisturbed(log) for record in outcome.emitted]
