@@ -1,6 +1,6 @@
 """How busy the LLM client keeps a server of 64 slots, and what a request costs it.
 
-    python -m tests.benchmarks.llm_client [--records 160] [--service-s 1.2]
+    python -m tests.benchmarks.llm_client [--records 300] [--service-s 1.0]
 
 Each record goes through three stages that depend on each other: one request, one request, ten requests. Service times
 are lognormal with sigma 1. The server is a process of its own. `of_ideal` is the wall time of a scheduler without
@@ -142,8 +142,8 @@ async def server(mean_s: float) -> AsyncGenerator[str]:
 
 async def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--records", type=int, default=160)
-    parser.add_argument("--service-s", type=float, default=1.2)
+    parser.add_argument("--records", type=int, default=300)
+    parser.add_argument("--service-s", type=float, default=1.0)
     parser.add_argument("--runs", type=int, default=3)
     options = parser.parse_args()
     async with server(options.service_s) as url:
