@@ -206,6 +206,8 @@ HOSTILE = {
     "a string of a megabyte that never ends": (GOOD + f"x = '''{'a' * 1_000_000}\n", ["area", Reason.SYNTAX_ERROR]),
     "brackets nested 100,000 deep": (f"x = {'(' * 100_000}{')' * 100_000}\n" + GOOD, ["area"]),
     "100,000 quotes": ("'''" * 100_000 + "\n" + GOOD, ["area"]),
+    "a string in a class that never ends": ("class A:\n    x = 'it\n" + GOOD, ["area"]),
+    "half a megabyte of quotes that never end": (GOOD + '"""' + '"\\' * 250_000, ["area", Reason.SYNTAX_ERROR]),
     "blocks nested 2,000 deep": (
         GOOD + "".join(f"{' ' * n}if x:\n" for n in range(2_000)),
         ["area", Reason.SYNTAX_ERROR],
