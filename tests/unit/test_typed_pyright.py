@@ -1,6 +1,7 @@
 """pyright as we run it: its verdicts depend on nothing around it, and each way it can end has its class of error."""
 
 import asyncio
+import os
 import signal
 import subprocess
 import sys
@@ -123,7 +124,7 @@ async def test_a_cancelled_call_leaves_no_process_and_no_file(tmp_path: Path, sc
     assert list(scratch.iterdir()) == []
 
 
-def test_no_checker_survives_a_kill_of_its_parent(tmp_path: Path) -> None:
+def test_no_checker_survives_a_kill_of_its_parent(tmp_path: Path, scratch: Path) -> None:
     marker = tmp_path / "pid"
     fake(tmp_path, f"open({str(marker)!r}, 'w').write(str(os.getpid()))\nwhile True:\n    time.sleep(9)")
     call = f"PyrightCLI([sys.executable, {str(tmp_path / 'fake.py')!r}]).errors(['x = 1'])"
