@@ -127,14 +127,13 @@ async def test_a_cancelled_call_leaves_no_process_and_no_file(tmp_path: Path, sc
 def test_no_checker_survives_a_kill_of_its_parent(tmp_path: Path, scratch: Path) -> None:
     marker = tmp_path / "pid"
     fake(tmp_path, f"open({str(marker)!r}, 'w').write(str(os.getpid()))\nwhile True:\n    time.sleep(9)")
-    call = f"PyrightCLI([sys.executable, {str(tmp_path / 'fake.py')!r}]).errors(['x = 1'])"
-    parent = subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            f"import asyncio, sys\nfrom consumers.pyright_cli import PyrightCLI\nasyncio.run({call})",
-        ]
+    script = (
+        "import asyncio, sys\n"
+        "from consumers.pyright_cli import PyrightCLI\n"
+        "asyncio.run(PyrightCLI([sys.executable, sys.argv[1]]).errors(['x = 1']))\n"
     )
+    environment = {**os.environ, "TMPDIR": str(scratch)}
+    parent = subprocess.Popen([sys.executable, "-c", script, tmp_path / "fake.py"], env=environment)
     try:
         asyncio.run(until(lambda: marker.exists() and marker.read_text() != ""))
     finally:
