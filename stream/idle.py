@@ -1,9 +1,11 @@
 """When everything is done: every source's end is committed, and every stage has finished its input."""
 
 import asyncio
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 
 from stream.bus import Bus
+from stream.errors import Unavailable
 from stream.metrics import StageStats
 from stream.outcomes import StageSpec
 
@@ -18,10 +20,11 @@ async def lag(bus: Bus, spec: StageSpec) -> int:
 
 
 async def watch_lag(bus: Bus, specs: Sequence[StageSpec], stats: Mapping[str, StageStats], every_s: float = 1) -> None:
-    """Keep the lag in `stats` up to date, for ever."""
+    """Keep the lag in `stats` up to date, for ever. While the bus is away the last one stands."""
     while True:
-        for spec in specs:
-            stats[spec.name].lag = await lag(bus, spec)
+        with contextlib.suppress(Unavailable):
+            for spec in specs:
+                stats[spec.name].lag = await lag(bus, spec)
         await asyncio.sleep(every_s)
 
 
@@ -29,14 +32,21 @@ async def wait_until_idle(bus: Bus, specs: Iterable[StageSpec], sources_done: as
     """Return once the sources are done and no stage has anything left.
 
     Stages are read upstream first. Outputs and progress commit together, so when every one is found without lag in
-    that order, nothing can have slipped past: no quiet time is needed.
+    that order, nothing can have slipped past: no quiet time is needed. While the bus is away nothing is idle.
     """
     await sources_done.wait()
     specs = list(specs)
     while True:
-        for spec in specs:
-            if await lag(bus, spec):
-                break
-        else:
+        if await _idle(bus, specs):
             return
         await asyncio.sleep(LOOK_S)
+
+
+async def _idle(bus: Bus, specs: Iterable[StageSpec]) -> bool:
+    try:
+        for spec in specs:
+            if await lag(bus, spec):
+                return False
+    except Unavailable:
+        return False
+    return True

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import random
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -16,6 +17,8 @@ from stream.retry import Gates, backoff_s
 from stream.settings import Settings
 from stream.stage import Map, Outcome
 from stream.tasks import cancelled
+
+CALLS_SHARE = 0.9  # of the time to drain: calls in flight may use it, the rest is for the last commit
 
 
 class Finished(NamedTuple):
@@ -56,16 +59,15 @@ class MapWorker:
         stopped = asyncio.create_task(stop.wait())
         try:
             await asyncio.wait({stopped, self._fatal}, return_when=asyncio.FIRST_COMPLETED)
+            end_s = time.monotonic() + self.settings.drain_s
             await cancelled(intake)
             if not self._fatal.done() and self._calls:
-                await asyncio.wait({*self._calls}, timeout=self.settings.drain_s)
+                await asyncio.wait({*self._calls}, timeout=self.settings.drain_s * CALLS_SHARE)
             await cancelled(*self._calls)
             # The committer is never cancelled in the middle of a commit that others follow: progress would run ahead.
             self._closing = True
             self._changed.set()
-            await asyncio.wait(
-                {committer}, timeout=self.settings.drain_s
-            )  # not committed in time: done again next time
+            await asyncio.wait({committer}, timeout=end_s - time.monotonic())  # what misses it is done again next time
         finally:
             await cancelled(intake, committer, stopped, *self._calls)
             self.stats.in_flight -= self._held

@@ -20,6 +20,7 @@ class Host:
     failures: int = 0  # in a row; 0: it is up
     rest_until_s: float = 0.0
     wish_until_s: float = 0.0  # it asked to be left alone until then
+    answered_s: float = 0.0  # when it last answered anything
 
     def lay_off(self, now_s: float) -> None:
         """Count a failure, and begin a rest."""
@@ -47,9 +48,10 @@ class Hosts:
             return due[0]
         return min(up, key=lambda host: host.in_flight) if up else min(asked, key=_rest, default=None)
 
-    def answered(self, host: Host) -> None:
+    def answered(self, host: Host, now_s: float) -> None:
         """Note that a server is up."""
         host.failures = 0
+        host.answered_s = now_s
         host.wish_until_s = 0.0
 
     def failed(self, host: Host, now_s: float, retry_after_s: float | None) -> None:

@@ -1,7 +1,8 @@
 """The servers of one endpoint, over HTTP: one question in, a reply or an error of ours out.
 
 Where there are several, one that cannot be reached or takes no more is passed over for the next one, since it has done
-no work. A request that broke in the middle may have been paid, and is the runner's to decide.
+no work. A request that broke in the middle may have been paid, and is the runner's to decide: unless the server does
+not answer at all any more, which is no record's fault.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ from consumers.llm.errors import Refused
 from consumers.llm.failures import Answer
 from consumers.llm.hosts import Host, Hosts
 from consumers.llm.wire import Wire
-from stream.errors import EndpointDown, Permanent, Transient, Unavailable, WrongConfig
+from stream.errors import EndpointDown, Permanent, RequestTimedOut, Transient, Unavailable, WrongConfig
 
 SMALL_S = 30.0
 """Limit of the small questions: which models there are, how long a text is."""
@@ -35,9 +36,12 @@ class Servers:
         headers = {"authorization": f"Bearer {key}"} if key else {}
         self._wires = {url: Wire(url, headers) for url in endpoint.urls}
         self._has_tokenizer = True  # until a server says it has none
+        self._asking: dict[str, asyncio.Task[bool]] = {}  # by url: whether it answers at all
 
     async def close(self) -> None:
         """Close all connections."""
+        for asking in list(self._asking.values()):
+            asking.cancel()
         for wire in self._wires.values():
             await wire.close()
 
@@ -109,8 +113,15 @@ class Servers:
         # vLLM's tokenizer stands beside /v1, not under it.
         base_url = host.url.removesuffix("/v1") if path == "/tokenize" else host.url
         host.in_flight += 1
+        started_s = time.monotonic()
         try:
-            answer = await self._wires[host.url].send(method, base_url + path, body, timeout_s)
+            try:
+                answer = await self._wires[host.url].send(method, base_url + path, body, timeout_s)
+            except RequestTimedOut as err:
+                if method == "GET" or await self._lives(host, started_s):
+                    raise
+                silent_s = time.monotonic() - started_s
+                raise EndpointDown(f"{host.url} has answered nothing for {silent_s:.0f} s ({err})") from err
             if refusal := failures.refusal(answer, host.url, datetime.now(UTC)):
                 raise refusal
         except EndpointDown as err:
@@ -118,8 +129,30 @@ class Servers:
             raise
         finally:
             host.in_flight -= 1
-        self._hosts.answered(host)
+        self._hosts.answered(host, time.monotonic())
         return answer
+
+    async def _lives(self, host: Host, since_s: float) -> bool:
+        """Tell whether a request that got no answer is to blame, or its server, which may hang or have died.
+
+        A server that has answered others since, or answers a small question now, lives. All who want to know at one
+        time share the question.
+        """
+        if host.answered_s >= since_s:
+            return True
+        asking = self._asking.get(host.url)
+        if asking is None:
+            asking = self._asking[host.url] = asyncio.create_task(self._answers(host))
+            asking.add_done_callback(lambda _: self._asking.pop(host.url))
+        return await asyncio.shield(asking)
+
+    async def _answers(self, host: Host) -> bool:
+        limit_s = min(SMALL_S, self._endpoint.timeout_s)
+        try:
+            await self._exchange_with(host, "GET", "/models", None, limit_s)
+        except (Unavailable, Transient):
+            return False
+        return True
 
     def _raise_failure(self, host: Host, answer: Answer) -> None:
         error = failures.failure(answer, host.url, self._endpoint.key_env, self._key)

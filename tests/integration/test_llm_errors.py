@@ -16,10 +16,13 @@ from deploy.scripted_llm.server import ScriptedLLM
 from stream.errors import EndpointDown, Permanent, PipelineError, RequestTimedOut, WrongConfig
 
 
+def request(request_id: str) -> Request:
+    return Request(request_id, Prompt("Answer.", (), "What?"), Sampling(0.0, 100), seed=1)
+
+
 async def ask(endpoint: Endpoint, key: str = "") -> Completion:
-    request = Request("r/0", Prompt("Answer.", (), "What?"), Sampling(0.0, 100), seed=1)
     async with LLMClient(endpoint, environ={"KEY": key}) as client:
-        [result] = await client.for_stage("s", 0).complete("r", [request])
+        [result] = await client.for_stage("s", 0).complete("r", [request("r/0")])
     assert isinstance(result, Completion)
     return result
 
@@ -58,7 +61,7 @@ def http(status: str, body: bytes, *headers: str) -> bytes:
         (Fault(status=418), Permanent),
         (Fault(garbage=True), BadReply),
         (Fault(reset=True), RequestTimedOut),
-        (Fault(down_s=60), RequestTimedOut),
+        (Fault(down_s=60), EndpointDown),
         (Fault(hang_s=60), RequestTimedOut),
     ],
 )
@@ -89,10 +92,33 @@ async def test_the_words_of_the_server_are_passed_on() -> None:
     ids=["nothing", "no-http", "half", "bad-chunk", "bad-gzip", "huge-header"],
 )
 @pytest.mark.parametrize("reset", [False, True])
-async def test_a_connection_that_breaks_or_speaks_nonsense_costs_this_request_alone(answer: bytes, reset: bool) -> None:
+async def test_a_server_that_breaks_off_or_speaks_nonsense_whatever_it_is_asked_is_down(
+    answer: bytes, reset: bool
+) -> None:
     async with raw_server(answer, reset=reset) as url:
-        with pytest.raises(RequestTimedOut, match="broke"):
+        with pytest.raises(EndpointDown, match=r"has answered nothing .*broke"):
             await ask(Endpoint(url, "m", timeout_s=5))
+
+
+async def test_a_server_that_hangs_is_down_and_is_asked_once_by_all_who_wait() -> None:
+    never = asyncio.Event()
+    connections = 0
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        await never.wait()
+        writer.close()
+
+    server = await asyncio.start_server(connected, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with LLMClient(Endpoint(url, "m", timeout_s=0.3)) as client:
+        llm = client.for_stage("s", 0)
+        with pytest.raises(EndpointDown, match="has answered nothing for"):
+            await llm.complete("r", [request(str(number)) for number in range(20)])
+    assert connections == 21  # twenty requests, and one small question
+    never.set()
+    server.close()
 
 
 async def test_a_refused_connection_is_an_endpoint_that_is_down() -> None:

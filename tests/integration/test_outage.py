@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -52,6 +54,46 @@ async def test_while_the_model_is_away_the_stream_waits_and_nothing_is_dead(tmp_
     assert code == 0, err
     assert "waits:" in err and server.url.removeprefix("http://").split("/")[0] in err
     assert "goes on after" in err
+    await check(where)
+
+
+async def test_a_model_whose_server_hangs_is_waited_for_too(tmp_path: Path) -> None:
+    config = tmp_path / "seedstream.toml"
+    calls = tmp_path / "calls"
+    write_corpus(tmp_path / "sources", 6)
+    where = ["--dir", str(tmp_path / "dir")]
+    server = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "deploy.scripted_llm", "--port", "0", "--service-s", "0.05", "--hanging", "0",
+        "--calls", str(calls), stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        assert server.stdout is not None
+        url = (await server.stdout.readline()).decode().strip()
+        endpoint = f'[llm.main]\nurl = "{url}"\nmodel = "scripted"\ntimeout_s = 0.5\n'
+        config.write_text(IMPATIENT + CONFIG + endpoint, encoding="utf-8")
+
+        async def hang() -> None:
+            while not calls.exists() or calls.read_bytes().count(b"\n") < 20:
+                await asyncio.sleep(0.01)
+            server.send_signal(signal.SIGSTOP)
+            await asyncio.sleep(5)  # of which each attempt at a record takes half a second, and it has two
+            server.send_signal(signal.SIGCONT)
+
+        hanging = asyncio.create_task(hang())
+        code, _, err = await seedstream(
+            "up", "--source", str(tmp_path / "sources"), *where, "--config", str(config), "--until-idle"
+        )
+        await hanging
+    finally:
+        server.kill()
+        await server.wait()
+    assert code == 0, err
+    assert "has answered nothing for" in err
+    await check(where)
+
+
+async def check(where: list[str]) -> None:
+    """Everything has finished, and nothing is dead."""
     code, out, err = await seedstream("status", *where, "--json")
     assert code == 0, err
     stages = {stage["stage"]: stage for stage in json.loads(out)}

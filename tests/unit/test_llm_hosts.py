@@ -30,7 +30,7 @@ def test_a_server_that_is_down_is_left_out_until_its_rest_is_over_and_then_gets_
     assert hosts.down == ("a",)
     assert [chosen(hosts, t) for t in (0.0, 0.9)] == ["b", "b"]
     assert [chosen(hosts, 1.1) for _ in range(3)] == ["a", "b", "b"]
-    hosts.answered(a)
+    hosts.answered(a, 0.0)
     assert chosen(hosts, 1.2) == "a"
     assert hosts.down == ()
 
@@ -96,7 +96,7 @@ def test_while_one_server_is_up_there_is_always_one_to_ask(steps: list[tuple[str
         elif what == "fail":
             hosts.failed(hosts.all[which], now_s, None)
         elif what == "answer":
-            hosts.answered(hosts.all[which])
+            hosts.answered(hosts.all[which], 0.0)
         else:
             now_s += which
         if len(hosts.down) < 3:
