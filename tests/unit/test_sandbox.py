@@ -55,8 +55,18 @@ async def until(condition: Callable[[], bool], what: str, deadline_s: float = 20
         pytest.fail(f"not within {deadline_s} s: {what}")
 
 
+OTHERS: set[int] = set()
+"""Processes that other tests have left to this one, such as a resource tracker."""
+
+
+@pytest.fixture(autouse=True)
+def _others() -> None:
+    OTHERS.clear()
+    OTHERS.update(processes_under(os.getpid()))
+
+
 def running() -> set[int]:
-    return processes_under(os.getpid()) - {os.getpid()}
+    return processes_under(os.getpid()) - OTHERS
 
 
 def descriptors() -> set[str]:
