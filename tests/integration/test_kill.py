@@ -70,12 +70,13 @@ async def to_the_end(run: Run) -> None:
     assert process.returncode == 0, err.decode()
 
 
-def plans(rng: random.Random) -> list[dict[str, Any]]:
-    """One death inside every stage, five between begin and commit, the rest from outside at any time."""
-    inside = [{"stage": name, "after": 1, "delay_s": rng.uniform(0, 0.04)} for name in STAGES]
-    committing = [{"commit": rng.randint(2, 25)} for _ in range(5)]
-    outside = [{"outside_s": rng.uniform(1.0, 4.0)} for _ in range(20 - len(inside) - len(committing))]
-    mixed: list[dict[str, Any]] = [*inside, *committing, *outside]
+def plans(rng: random.Random, kills: int) -> list[dict[str, Any]]:
+    """Of each twenty: one death inside every stage, five between begin and commit, five from outside at any time."""
+    mixed: list[dict[str, Any]] = []
+    for _ in range(kills // 20):
+        mixed += [{"stage": name, "after": 1, "delay_s": rng.uniform(0, 0.04)} for name in STAGES]
+        mixed += [{"commit": rng.randint(2, 25)} for _ in range(5)]
+        mixed += [{"outside_s": rng.uniform(1.0, 4.0)} for _ in range(20 - 5 - len(STAGES))]
     rng.shuffle(mixed)
     return mixed
 
@@ -157,13 +158,24 @@ async def server(tmp_path: Path) -> AsyncIterator[ScriptedLLM]:
 async def test_a_stream_killed_at_twenty_moments_ends_as_one_that_was_not_disturbed(
     tmp_path: Path, server: ScriptedLLM
 ) -> None:
+    await kill_and_compare(tmp_path, server, random.Random(SEED), 20)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+async def test_a_stream_killed_at_a_hundred_other_moments_does_too(tmp_path: Path, server: ScriptedLLM) -> None:
+    seed = random.SystemRandom().randrange(2**32)
+    log.warning("the seed of these kills is %d", seed)
+    await kill_and_compare(tmp_path, server, random.Random(seed), 100)
+
+
+async def kill_and_compare(tmp_path: Path, server: ScriptedLLM, rng: random.Random, kills: int) -> None:
     config = tmp_path / "seedstream.toml"
     config.write_text(CONFIG, encoding="utf-8")
-    rng = random.Random(SEED)
     sources, calls = tmp_path / "sources", tmp_path / "calls"
     disturbed = Run(sources, tmp_path / "disturbed", server.url, config)
     struck: list[str] = []
-    for number, plan in enumerate(plans(rng)):
+    for number, plan in enumerate(plans(rng, kills)):
         write_corpus(sources, FILES_A_ROUND * (number + 1))  # a source that keeps growing: work for every stage
         before = len(asked(calls))
         finished = (await content(disturbed.directory)).finished_seeds(3407) if number else set()
@@ -173,7 +185,7 @@ async def test_a_stream_killed_at_twenty_moments_ends_as_one_that_was_not_distur
         assert not again, f"after kill {number}, {len(again)} calls of finished records were made again"
     for stage in STAGES:
         assert any(line.startswith(f"in {stage},") for line in struck), f"nothing was killed in {stage}: {struck}"
-    assert sum("between begin and commit" in line for line in struck) == 5
+    assert sum("between begin and commit" in line for line in struck) == kills // 4
     await to_the_end(disturbed)
 
     most, times = Counter(asked(calls)).most_common(1)[0]
