@@ -10,7 +10,7 @@ from tests.attacks import Row, odd, table
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-SMALL = Limits(cpu_s=0.5, wall_s=2)
+SMALL = Limits(cpu_s=1.5, wall_s=4)  # filling the memory it may have takes half a second
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
