@@ -50,6 +50,7 @@ class Recipe:
     description: str
     seed: int  # of every sampling
     prompts: str  # the name of a built-in set of prompts, or the path of a folder
+    model: str | None  # to serve where no other is named: the name of one that is shipped, or the path of a directory
     source: Rules
     stages: tuple[StagePlan, ...]
 
@@ -74,6 +75,7 @@ class _Top:
     prompts: str
     description: str = ""
     extends: str | None = None
+    model: str | None = None
     source: Rules = field(default_factory=Rules)
 
 
@@ -120,7 +122,7 @@ def load(recipe: str, over: Document | None = None) -> Recipe:
     top = config.convert(merged, _Top, documents)
     plans = {name: _plan(name, table, documents) for name, table in top.stages.items()}
     stages = _in_order(plans, documents)
-    return Recipe(Path(chain[0].name).stem, top.description, top.seed, top.prompts, top.source, stages)
+    return Recipe(Path(chain[0].name).stem, top.description, top.seed, top.prompts, top.model, top.source, stages)
 
 
 def chain_of(path: Path) -> list[Document]:
@@ -132,10 +134,9 @@ def chain_of(path: Path) -> list[Document]:
             config.refuse("these recipes extend each other in a circle", [documents[-1]], ("extends",))
         seen.append(path.resolve())
         document = config.read(path)
-        prompts, base = document.data.get("prompts"), document.data.get("extends")
-        if isinstance(prompts, str) and "/" in prompts:
-            document = Document(document.name, document.text, {**document.data, "prompts": str(path.parent / prompts)})
+        document = config.placed(document, path.parent, ("prompts", "model"))
         documents.append(document)
+        base = document.data.get("extends")
         if base is None:
             return documents
         if not isinstance(base, str):

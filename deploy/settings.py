@@ -59,8 +59,5 @@ def read(path: Path | None) -> tuple[Config, Document | None]:
     """
     if path is None:
         return Config(), None
-    document = config.read(path)
-    prompts = document.data.get("prompts")
-    if isinstance(prompts, str) and "/" in prompts:
-        document = Document(document.name, document.text, {**document.data, "prompts": str(path.parent / prompts)})
+    document = config.placed(config.read(path), path.parent, ("prompts",))
     return config.convert(document.data, Config, [document]), document
