@@ -104,6 +104,7 @@ def check_outputs(
         given = copy.deepcopy(arguments)
         with contextlib.redirect_stdout(Nowhere()), contextlib.redirect_stderr(Nowhere()):
             found = candidate(*given)
+        shown = ", ".join(map(repr, arguments))
         assert agrees(arguments, found, expected), (
-            f"input {number}: {name}{arguments!r:.300} gives {found!r:.300}, not {expected!r:.300}"
+            f"input {number}: {name}({shown:.300}) gives {found!r:.300}, not {expected!r:.300}"
         )

@@ -64,7 +64,8 @@ def wilson(successes: int, trials: int) -> tuple[float, float]:
     share, z2 = successes / trials, Z95 * Z95
     centre = (share + z2 / (2 * trials)) / (1 + z2 / trials)
     half = Z95 / (1 + z2 / trials) * math.sqrt(share * (1 - share) / trials + z2 / (4 * trials * trials))
-    return max(0.0, centre - half), min(1.0, centre + half)
+    # At the ends the bound is the share itself, but for rounding.
+    return (centre - half if successes else 0.0), (centre + half if successes < trials else 1.0)
 
 
 def bootstrap(values: Sequence[float]) -> tuple[float, float]:
