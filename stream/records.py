@@ -70,6 +70,8 @@ class Step:
     model: str | None = None
     sampling_seed: int | None = None
     verdict: str | None = None  # what the step found: "0 errors", "yes", "pass"
+    prompt_tokens: int | None = None  # of the request, where a model was asked for one sample; see also Response
+    completion_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
