@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from string import Template
 
@@ -112,7 +112,7 @@ def endpoint_of(model: str, llm: str | None, api: str | None, config_file: Path 
     if len(ends) != 1:
         known = f"; {config_file} has {', '.join(config.llm) or 'none'}" if config_file else ""
         raise WrongConfig(f"model {model}: name its server with --llm URL, or as [llm.NAME] in a --config file{known}")
-    return ends[0], config
+    return (replace(ends[0], api=chosen) if api else ends[0]), config
 
 
 def asking_of(api: str, template: Path | None) -> Asking:

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from consumers.executions import Box
 from consumers.llm.request import LLM, Request, Sampling
@@ -24,6 +25,14 @@ from trainer.programs import program, recording
 
 VERSION = 1
 """Raised when the same benchmark and answers would score otherwise."""
+
+WAITING = 32
+"""Programs that exist at once, running or waiting for a slot: those of EvalPlus carry all their inputs."""
+
+T = TypeVar("T")
+
+Key = tuple[str, str]
+"""A task's id and a solution of it: equal ones get equal verdicts."""
 
 Note = Callable[[str, int, int], None]
 """Told what is done, how much of it, and of how much."""
@@ -107,12 +116,9 @@ async def evaluate(llm: LLM, box: Box, job: Job, answers: Path, note: Note = sil
         known = sum(question.request.request_id in file.known for question in questions)
         found = await ask(llm, questions, file, lambda done: note("answers", done, len(questions)))
     solutions = [job.asking.solution(problems[answer.task_id], answer.text) for answer in found]
-    programs = [
-        None if a.finish_reason == TOO_LONG else program(problems[a.task_id], solution, expected.get(a.task_id))
-        for a, solution in zip(found, solutions, strict=True)
-    ]
-    results = await _run(box, programs, note, "programs")
-    attempts = tuple(_attempt(*of_one) for of_one in zip(found, solutions, results, strict=True))
+    keys = [None if a.finish_reason == TOO_LONG else (a.task_id, s) for a, s in zip(found, solutions, strict=True)]
+    ended = await _run(box, keys, _builder(problems, expected), _ended, note, "programs")
+    attempts = tuple(_attempt(*of_one) for of_one in zip(found, solutions, ended, strict=True))
     return Evaluation(_score(job, found, attempts, llm.model), attempts, len(questions) - known)
 
 
@@ -145,14 +151,16 @@ async def expectations(benchmark: Benchmark, box: Box, note: Note = silent) -> M
 
     Raises:  WrongConfig naming a reference that does not run here; as `evaluate` for the sandbox.
     """
-    problems = [problem for problem in benchmark.problems if problem.inputs is not None]
-    results = await _run(box, [recording(problem) for problem in problems], note, "references")
+    problems = {problem.task_id: problem for problem in benchmark.problems if problem.inputs is not None}
+    keys = [(task_id, "") for task_id in problems]
+    results = await _run(box, keys, lambda key: recording(problems[key[0]]), lambda r: r, note, "references")
     expected: dict[str, str] = {}
-    for problem, result in zip(problems, results, strict=True):
-        if result is None or result.verdict is not Verdict.PASS:
-            why = f"{result.verdict}: {_last_line(result.detail)}" if result else ""
-            raise WrongConfig(f"{benchmark.name}: the reference of {problem.task_id} does not run here: {why}")
-        expected[problem.task_id] = result.stdout.strip()
+    for task_id, result in zip(problems, results, strict=True):
+        assert result is not None  # no key is None
+        if result.verdict is not Verdict.PASS:
+            why = f"{result.verdict}: {_last_line(result.detail)}"
+            raise WrongConfig(f"{benchmark.name}: the reference of {task_id} does not run here: {why}")
+        expected[task_id] = result.stdout.strip()
     return expected
 
 
@@ -162,13 +170,14 @@ async def check_references(benchmark: Benchmark, box: Box, note: Note = silent) 
     Raises:  as `expectations`.
     """
     expected = await expectations(benchmark, box, note)
-    programs = [program(p, p.reference, expected.get(p.task_id)) for p in benchmark.problems]
-    results = await _run(box, programs, note, "solutions")
-    return [
-        Attempt(p.task_id, 0, r.verdict.value, r.detail, "", p.reference)
-        for p, r in zip(benchmark.problems, results, strict=True)
-        if r is not None
-    ]
+    problems = {problem.task_id: problem for problem in benchmark.problems}
+    keys = [(problem.task_id, problem.reference) for problem in benchmark.problems]
+    ended = await _run(box, keys, _builder(problems, expected), _ended, note, "solutions")
+    return [Attempt(key[0], 0, *end, "", key[1]) for key, end in zip(keys, ended, strict=True) if end is not None]
+
+
+def _builder(problems: Mapping[str, Problem], expected: Mapping[str, str]) -> Callable[[Key], str]:
+    return lambda key: program(problems[key[0]], key[1], expected.get(key[0]))
 
 
 def _questions(problem: Problem, job: Job) -> list[Question]:
@@ -190,36 +199,50 @@ def _asked(problem: Problem, asking: Asking) -> str:
     return digest(asking.name, prompt.ask, prompt.prefill, *asking.stop(problem))
 
 
-def _attempt(answer: Answer, solution: str, result: Result | None) -> Attempt:
-    verdict, detail = (result.verdict.value, result.detail) if result else (TOO_LONG, "the prompt does not fit")
+def _attempt(answer: Answer, solution: str, ended: tuple[str, str] | None) -> Attempt:
+    verdict, detail = ended or (TOO_LONG, "the prompt and its reply do not fit the context")
     return Attempt(answer.task_id, answer.sample, verdict, detail, answer.finish_reason, solution)
 
 
-async def _run(box: Box, programs: Sequence[str | None], note: Note, what: str) -> list[Result | None]:
-    """Run programs, equal ones once; None stands for itself.
+async def _run(
+    box: Box,
+    keys: Sequence[Key | None],
+    build: Callable[[Key], str],
+    take: Callable[[Result], T],
+    note: Note,
+    what: str,
+) -> list[T | None]:
+    """Run the program of each key, equal ones once; None stands for itself. Of a result, which may be large, only what
+    `take` returns is kept.
 
     Raises:  DependencyDown when no sandbox starts on this machine, PipelineError when it failed twice.
     """
-    different = dict.fromkeys(p for p in programs if p is not None)
+    different = dict.fromkeys(key for key in keys if key is not None)
+    room = asyncio.Semaphore(WAITING)
     done = 0
 
-    async def one(text: str) -> Result:
+    async def one(key: Key) -> T:
         nonlocal done
-        result = await box.run(text)
+        async with room:
+            taken = take(await box.run(build(key)))
         done += 1
         note(what, done, len(different))
-        return result
+        return taken
 
     try:
         async with asyncio.TaskGroup() as group:
-            tasks = {text: group.create_task(one(text)) for text in different}
+            tasks = {key: group.create_task(one(key)) for key in different}
     except* SandboxBroken as failed:
         broken = failed.exceptions[0]
     else:
-        return [None if text is None else tasks[text].result() for text in programs]
+        return [None if key is None else tasks[key].result() for key in keys]
     if isinstance(broken, SandboxRefused):
         raise DependencyDown(f"no program can be run: {broken}; see `seedstream doctor`") from broken
     raise PipelineError(f"the sandbox failed twice: {broken}") from broken
+
+
+def _ended(result: Result) -> tuple[str, str]:
+    return result.verdict.value, result.detail
 
 
 def _last_line(detail: str) -> str:

@@ -107,7 +107,7 @@ def evaluate(
         raise typer.Exit(1 if failed else 0)
     assert endpoint is not None and settings is not None
     budget_s = settings.start_budget_s if start_budget_s is None else start_budget_s
-    scores = asyncio.run(evaluating.score(endpoint, model, plan, budget_s))
+    scores = asyncio.run(evaluating.score(endpoint, endpoint.model, plan, budget_s))
     shown = asyncio.run(evaluating.scores_of(*stream)) if stream else scores
     evaluating.show(shown, out / "scores.png", as_json)
 

@@ -5,8 +5,9 @@ import json
 import re
 import subprocess
 import sys
+import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,11 @@ class Server:
     def calls(self) -> int:
         with urllib.request.urlopen(f"{self.url}/_calls") as answer:
             return sum(call["calls"] for call in json.load(answer))
+
+    def faults(self, faults: list[dict[str, object]]) -> None:
+        """Replace what goes wrong from now on."""
+        request = urllib.request.Request(f"{self.url}/_faults", json.dumps(faults).encode(), method="POST")
+        urllib.request.urlopen(request).close()
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +95,33 @@ def test_a_second_run_asks_nothing_and_more_samples_ask_for_themselves_alone(
     assert server.calls() == before + 12
 
 
+def test_a_run_that_is_killed_is_gone_on_with_and_no_answer_is_paid_twice(
+    server: Server, work: Path, capsys: pytest.CaptureFixture[str]
+):
+    before = server.calls()
+    server.faults([{"hang_s": 300, "match": f"arrange_{n}("} for n in (3, 8)])
+    program = Path(sys.executable).with_name("seedstream")
+    command = [program, "evaluate", "scripted", "--benchmark", "tasks.jsonl", "--llm", server.url]
+    answers = Path("evaluation/scripted/tasks.answers.jsonl")
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        try:
+            until(lambda: answers.exists() and answers.read_bytes().count(b"\n") == 10, "ten answers on disk")
+            until(lambda: server.calls() == before + 12, "two more under way")
+        finally:
+            process.kill()
+            server.faults([])
+    assert evaluate(server) == 0
+    assert "12 samples answered, 10 of them by an earlier run" in capsys.readouterr().err
+    assert server.calls() == before + 12 + 2
+
+
+def until(holds: Callable[[], bool], what: str) -> None:
+    deadline_s = time.monotonic() + 60.0
+    while not holds():
+        assert time.monotonic() < deadline_s, f"not within a minute: {what}"
+        time.sleep(0.02)
+
+
 def test_a_template_is_asked_by_completions(server: Server, work: Path):
     Path("t.txt").write_text("@@ Instruction\n$instruction\n\n@@ Response\n")
     assert evaluate(server, "--template", "t.txt", "--limit", "2") == 0
@@ -100,7 +133,8 @@ def test_an_endpoint_of_the_config_is_asked_by_its_name_or_its_models(
     Path("c.toml").write_text(f'[llm.mine]\nurl = "{server.url}"\nmodel = "scripted"\napi = "chat"\n')
     for model in ("mine", "scripted"):
         code = run(["evaluate", model, "--benchmark", "tasks.jsonl", "--config", "c.toml", "--limit", "2"])
-        assert code == 0 and "chat, greedy" in capsys.readouterr().out
+        captured = capsys.readouterr()
+        assert code == 0 and "chat, greedy" in captured.out and "\nscripted " in captured.out
 
 
 def test_the_solutions_of_a_benchmark_are_checked_without_a_model(work: Path, capsys: pytest.CaptureFixture[str]):
