@@ -65,17 +65,22 @@ async def score(endpoint: Endpoint, model_id: str, plan: Plan, start_budget_s: f
         async with Embedded.open(*plan.stream, create=False):
             pass  # found missing now, not after hours of work
     scores: list[Score] = []
-    with _bars(_secrets(endpoint)) as note:
-        async with LLMClient(endpoint) as client, _sandbox(plan.cpu_s) as box:
-            await reach(client.check, start_budget_s)
-            for benchmark in plan.benchmarks:
-                job = Job(model_id, benchmark, plan.asking, plan.samples, plan.ks)
-                place = plan.out / _slug(model_id) / _slug(benchmark.name)
-                llm = client.for_stage("scores", 0)
-                done = await evaluate(llm, box, job, place.with_name(f"{place.name}.answers.jsonl"), note)
-                _keep(done, place)
-                await _publish(plan, done.score)
-                scores.append(done.score)
+    ends: list[str] = []
+    try:
+        with _bars(_secrets(endpoint)) as note:
+            async with LLMClient(endpoint) as client, _sandbox(plan.cpu_s) as box:
+                await reach(client.check, start_budget_s)
+                for benchmark in plan.benchmarks:
+                    job = Job(model_id, benchmark, plan.asking, plan.samples, plan.ks)
+                    place = plan.out / _slug(model_id) / _slug(benchmark.name)
+                    llm = client.for_stage("scores", 0)
+                    done = await evaluate(llm, box, job, place.with_name(f"{place.name}.answers.jsonl"), note)
+                    ends.append(_keep(done, place))
+                    await _publish(plan, done.score)
+                    scores.append(done.score)
+    finally:  # also what was done before another benchmark failed
+        for line in ends:
+            say(line)
     return scores
 
 
@@ -139,7 +144,9 @@ def show(scores: Sequence[Score], plot_file: Path, as_json: bool) -> None:
     if as_json:
         put_json([asdict(s) for s in scores])
     else:
-        report.console().print(_table(grid))
+        out = report.console()
+        out.print("pass@k in %, with its 95% interval:")
+        out.print(_table(grid))
     for name in grid.changed:
         say(f"note: the scores on {name} are not of the same problems: the file has changed between them")
     try:
@@ -151,7 +158,7 @@ def show(scores: Sequence[Score], plot_file: Path, as_json: bool) -> None:
 
 
 def _table(grid: Grid) -> Table:
-    table = Table(box=None, pad_edge=False, title="%, with 95% interval", title_justify="left")
+    table = Table(box=None, pad_edge=False)
     table.add_column("model")
     for measure in grid.measures:
         table.add_column(f"{measure.benchmark} pass@{measure.k}\n{measure.setting}", justify="right")
@@ -193,8 +200,8 @@ def _bars(secrets: Sequence[str] = ()) -> Generator[Note]:
         yield note
 
 
-def _keep(done: Evaluation, place: Path) -> None:
-    """Write what became of each sample beside the answers, and say where."""
+def _keep(done: Evaluation, place: Path) -> str:
+    """Write what became of each sample beside the answers, and return what to say of it."""
     path = place.with_name(f"{place.name}.{_slug(done.score.setting)}.results.jsonl")
     scratch = path.with_name(f".{path.name}")
     try:
@@ -205,7 +212,7 @@ def _keep(done: Evaluation, place: Path) -> None:
     earlier = len(done.attempts) - done.asked
     before = f", {earlier:,} of them by an earlier run" if earlier else ""
     verdict = done.score.step.verdict
-    say(f"{done.score.benchmark}: {len(done.attempts):,} samples answered{before}; {verdict}: {path}")
+    return f"{done.score.benchmark}: {len(done.attempts):,} samples answered{before}; {verdict}: {path}"
 
 
 def _plain(attempt: Attempt) -> dict[str, object]:

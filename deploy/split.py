@@ -4,7 +4,7 @@ The near-duplicates are the edges of a graph; a connected component goes to one 
 its smallest key. So a row stays where it is when others come, unless they join its component to another.
 
 Source of the threshold: SelfCodeAlign's for seeds. With 42 bands of 3 rows a pair of .5 is found in .996 of the cases,
-one of .6 in .99999, and what is found is compared exactly.
+one of .6 in .9999, and what is found is compared exactly.
 """
 
 from collections import Counter
