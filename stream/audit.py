@@ -17,7 +17,7 @@ from stream.outcomes import Position, StageSpec
 from stream.progress import Progress
 from stream.records import RecipeText, StateChange
 from stream.stage import Fold
-from stream.topics import DEAD, RECIPE, REJECTS, TOPICS, state_topic
+from stream.topics import DEAD, JOB_TOPICS, RECIPE, REJECTS, TOPICS, state_topic
 
 REPLAY = "replay"
 """Stage of the cause of a re-appended input; its position is where the input stood first."""
@@ -62,7 +62,7 @@ class Findings:
 
 async def audit(bus: Bus, specs: Sequence[StageSpec], sources: Collection[str] = ("files",)) -> list[Hole]:
     """Return every hole in the namespace; none when conservation holds. `sources` are topics that producers fill."""
-    topics = _downstream_first(await bus.topics(), specs)
+    topics = _downstream_first([name for name in await bus.topics() if name not in JOB_TOPICS], specs)
     before = {spec.name: await bus.progress(spec.name, spec.input.name) for spec in specs}
     sent = await _read(bus, [state_topic(source).name for source in sources if state_topic(source).name in topics])
     findings = await _read(bus, topics)

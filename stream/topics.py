@@ -15,6 +15,7 @@ from stream.records import (
     Record,
     Rejected,
     Responses,
+    Score,
     Seed,
     SourceFile,
     StateChange,
@@ -47,6 +48,7 @@ TOPICS: dict[str, Topic] = {t.name: t for t in (
     Topic("responses",    Responses,    "instruction id", None,       "pruned"),
     Topic("executions",   Executions,   "instruction id", 1,          "pruned"),     # the order of selection
     Topic("examples",     Example,      "instruction id", None,       "compacted"),
+    Topic("scores",       Score,        "score id",       1,          "compacted"),
     Topic("rejects",      Rejected,     "record id",      None,       "pruned"),
     Topic("dead",         DeadLetter,   "record id",      None,       "pruned"),
     Topic("recipe",       RecipeText,   "\"recipe\"",     1,          "compacted"),
@@ -54,6 +56,9 @@ TOPICS: dict[str, Topic] = {t.name: t for t in (
 # fmt: on
 
 REJECTS, DEAD, RECIPE = TOPICS["rejects"], TOPICS["dead"], TOPICS["recipe"]
+
+JOB_TOPICS = frozenset({"scores"})
+"""Written by jobs, which make one record of many: it has no single cause, and there is nothing to conserve."""
 
 
 def state_topic(stage: str) -> Topic:
