@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from string import Template
+from typing import Literal
 
 import orjson
 from rich.console import Console
@@ -19,8 +20,13 @@ from rich.table import Table
 from consumers.llm.client import LLMClient
 from consumers.llm.endpoint import Endpoint
 from deploy import report
+from deploy.lab import BENCHMARK
 from deploy.options import put_json, say
 from deploy.pipeline import reach
+from deploy.serving import checkpoint
+from deploy.serving.checkpoint import Checkpoint
+from deploy.serving.serve import vllm_server
+from deploy.serving.server import Place
 from deploy.settings import Config, read
 from sandbox import Limits, Sandbox, SandboxRefused
 from stream import logs
@@ -33,6 +39,9 @@ from trainer.benchmarks import Benchmark
 from trainer.evaluate import Attempt, Evaluation, Job, Note, Samples, check_references, evaluate
 from trainer.score_table import Grid, percent
 from trainer.scores import publish, published
+
+SHIPPED = {"lab": str(BENCHMARK)}
+"""The benchmarks that come with us, beside those of `trainer.benchmarks`."""
 
 KS = (1, 10, 100)
 """Reported where there are as many samples: those of Chen et al. 2021."""
@@ -82,6 +91,26 @@ async def score(endpoint: Endpoint, model_id: str, plan: Plan, start_budget_s: f
         for line in ends:
             say(line)
     return scores
+
+
+def local_model(model: str, llm: str | None) -> Checkpoint | None:
+    """Return the model in a directory of that name; None where it is the name of one on a server.
+
+    Raises:  WrongConfig when the directory holds none.
+    """
+    return checkpoint.read(Path(model)) if model and llm is None and Path(model).is_dir() else None
+
+
+async def score_directory(model: Checkpoint, api: Literal["completions", "chat"], plan: Plan) -> list[Score]:
+    """Evaluate the model in a directory, served here by vLLM meanwhile.
+
+    Raises:  as `score`; DependencyDown also when it cannot be served.
+    """
+    plan.out.mkdir(parents=True, exist_ok=True)
+    logs.start("console")
+    async with vllm_server(model, Place(plan.out / "vllm.log")) as server:
+        endpoint = Endpoint(server.url, model.name, api, context=model.context)
+        return await server.beside(score(endpoint, model.name, plan))
 
 
 async def check(plan: Plan) -> list[tuple[str, Attempt]]:

@@ -59,6 +59,7 @@ class _HumanEval(msgspec.Struct, frozen=True):
     entry_point: str
     canonical_solution: str
     test: str
+    instruction: str | None = None  # not of the published ones: the same in words, for a model that is told
 
 
 class _Mbpp(msgspec.Struct, frozen=True):
@@ -125,7 +126,7 @@ def _human_eval(row: _HumanEval) -> Problem:
         stop=FUNCTION_STOP,
         prelude=row.prompt,
         setup="",
-        ask=_complete_ask(row.prompt),
+        ask=row.instruction or _complete_ask(row.prompt),
         reference=row.prompt + row.canonical_solution,
         tests=f"{row.test}\n\ncheck({row.entry_point})\n",
         sha256=_sha256(row),

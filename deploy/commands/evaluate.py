@@ -28,7 +28,7 @@ Benchmarks = Annotated[
     typer.Option(
         "--benchmark",
         metavar="NAME|FILE",
-        help="humaneval, mbpp, humaneval+, mbpp+, or a file in their form. Repeatable.",
+        help="lab, humaneval, mbpp, humaneval+, mbpp+, or a file in their form. Repeatable. [lab]",
     ),
 ]
 File = Annotated[
@@ -47,7 +47,9 @@ EXAMPLE = (
 
 @app.command(epilog=EXAMPLE)
 def evaluate(
-    model: Annotated[str, typer.Argument(metavar="[MODEL]", help="The model's name on the server.")] = "",
+    model: Annotated[
+        str, typer.Argument(metavar="[MODEL]", help="The model's name on the server; or a directory, served by vLLM.")
+    ] = "",
     benchmark: Benchmarks = [],  # noqa: B006 - typer copies it
     file: File = None,
     llm: LLMUrl = None,
@@ -80,19 +82,19 @@ def evaluate(
     from trainer import benchmarks
     from trainer.evaluate import Job, Samples
 
-    if not benchmark:
-        raise WrongConfig(f"name a benchmark: --benchmark {'|'.join(benchmarks.PUBLISHED)}|FILE")
     if not model and not check:
         raise WrongConfig("name the model to evaluate, as its server does")
     stream = (bus_directory(directory, bus), namespace) if directory or bus else None
-    endpoint, settings = evaluating.endpoint_of(model, llm, api, config) if model else (None, None)
+    local = evaluating.local_model(model, llm)
+    endpoint, settings = evaluating.endpoint_of(model, llm, api, config) if model and not local else (None, None)
     try:
         drawn = Samples(samples, temperature, top_p, max_tokens, seed)
     except ValueError as err:
         raise WrongConfig(f"--samples {samples}, --temperature {temperature:g}, --top-p {top_p:g}: {err}") from err
-    asking = evaluating.asking_of(endpoint.api if endpoint else "completions", template)
+    asking = evaluating.asking_of(endpoint.api if endpoint else api or "completions", template)
     ks = tuple(k) or tuple(each for each in evaluating.KS if each <= samples)
-    loaded = tuple(benchmarks.load(name, file).first(limit) for name in benchmark)
+    loaded = tuple(benchmarks.load(evaluating.SHIPPED.get(name, name), file) for name in benchmark or ["lab"])
+    loaded = tuple(each.first(limit) for each in loaded)
     try:
         Job(model, loaded[0], asking, drawn, ks)
     except ValueError as err:
@@ -105,9 +107,12 @@ def evaluate(
         total = sum(len(each.problems) for each in loaded)
         say(f"{total - len(failed):,} of {total:,} solutions pass")
         raise typer.Exit(1 if failed else 0)
-    assert endpoint is not None and settings is not None
-    budget_s = settings.start_budget_s if start_budget_s is None else start_budget_s
-    scores = asyncio.run(evaluating.score(endpoint, endpoint.model, plan, budget_s))
+    if local is not None:
+        scores = asyncio.run(evaluating.score_directory(local, api or "completions", plan))
+    else:
+        assert endpoint is not None and settings is not None
+        budget_s = settings.start_budget_s if start_budget_s is None else start_budget_s
+        scores = asyncio.run(evaluating.score(endpoint, endpoint.model, plan, budget_s))
     shown = asyncio.run(evaluating.scores_of(*stream)) if stream else scores
     evaluating.show(shown, out / "scores.png", as_json)
 

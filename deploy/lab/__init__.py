@@ -4,3 +4,8 @@ It proves the chain on a laptop; it is no coder. `python -m deploy.lab make DIR`
 solve (`operations`, `tasks`, `programs`), what it has read (`functions`, `concepts`, `corpus`), tokenizer and training,
 a benchmark of tasks that it has never seen, and a card with its figures. `oracle` knows which answers are right.
 """
+
+from pathlib import Path
+
+MODEL = Path(__file__).with_name("seedstream-lab")
+BENCHMARK = MODEL / "lab.jsonl"

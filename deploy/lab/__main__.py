@@ -10,9 +10,10 @@ from typing import Annotated
 import orjson
 import typer
 
+from deploy.lab import BENCHMARK
+
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
 
-BENCHMARK = "benchmark.jsonl"
 JUDGED = 300
 
 Directory = Annotated[Path, typer.Argument(metavar="DIR")]
@@ -34,7 +35,7 @@ def make(directory: Directory, tokens: Annotated[int | None, typer.Option(help="
     functions = standard_library("corpus")
     report = training.train(Corpus(settings.seed, functions), settings, directory)
     problems = list(benchmark.problems())
-    (directory / BENCHMARK).write_bytes(
+    (directory / BENCHMARK.name).write_bytes(
         b"".join(orjson.dumps(asdict(p), option=orjson.OPT_APPEND_NEWLINE) for p in problems)
     )
     judged = f"area under the curve of the judge, {JUDGED} held-out functions against docstrings that say nothing"
@@ -58,19 +59,26 @@ def judge(
 
 
 @app.command()
-def report(directory: Annotated[Path, typer.Argument(metavar="DIR", help="A stream's directory.")]) -> None:
+def report(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A stream's directory.")],
+    card: Annotated[Path | None, typer.Option(help="A model card to write it into.")] = None,
+) -> None:
     """Hold what the model did in a stream against the oracle."""
-    asyncio.run(_report(directory))
+    from deploy.lab.card import in_a_stream
+
+    said = asyncio.run(_report(directory))
+    print("\n".join(said))
+    if card is not None:
+        card.write_text(in_a_stream(card.read_text(encoding="utf-8"), said), encoding="utf-8")
 
 
-async def _report(directory: Path) -> None:
+async def _report(directory: Path) -> list[str]:
     from deploy.lab import report as reports
     from sandbox import Sandbox
     from stream.embedded import Embedded
 
     async with Embedded.open(directory, create=False) as bus, Sandbox(os.cpu_count() or 1) as box:
-        for line in reports.lines(await reports.report(bus, box)):
-            print(line)
+        return reports.lines(await reports.report(bus, box))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The model card of the lab model: what it is, what it is not, and its figures."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from string import Template
 
@@ -31,7 +32,7 @@ $figures
 
 Which tasks and responses are truly correct is known by an oracle, which reads the task back from its words
 (`deploy/lab/oracle.py`). A benchmark of $problems tasks, in HumanEval's format, holds pairs of operations that no text
-of the corpus joins: `benchmark.jsonl`.
+of the corpus joins: `lab.jsonl`.
 
 ## How it was made
 
@@ -58,3 +59,20 @@ def card(
         python=python,
         settings=f"Settings: {said}.",
     )
+
+
+_STREAM = "\n## In a stream\n\n"
+
+
+def in_a_stream(card: str, said: Sequence[str]) -> str:
+    """Return a card with what a report says at its end, in place of what an earlier one said.
+
+    >>> print(in_a_stream("# M\\n\\n## In a stream\\n\\nold\\n", ["new"]))
+    # M
+    <BLANKLINE>
+    ## In a stream
+    <BLANKLINE>
+        new
+    <BLANKLINE>
+    """
+    return f"{card.partition(_STREAM)[0]}{_STREAM}{''.join(f'    {line}{chr(10)}' for line in said)}"

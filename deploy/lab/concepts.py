@@ -81,7 +81,7 @@ def label(function: ast.FunctionDef) -> tuple[str, ...]:
     """Return two to five concepts of a function, the rarest first.
 
     >>> label(ast.parse("def f(words):\\n    return sorted(w.upper() for w in words)").body[0])
-    ('sorting', 'case conversion', 'generator expressions')
+    ('sorting', 'case conversion', 'generator expressions', 'attribute access')
     """
     shown = shows(function)
     named = [concept for concept in CONCEPTS if concept in shown][:MOST]

@@ -108,7 +108,9 @@ def lines(found: Report) -> list[str]:
     return [
         f"truly correct, by the oracle: {found.kept_correct} of the accepted examples,",
         f"                              {found.drawn_correct} of finished responses drawn by chance",
-        f"own tests passed by {found.own_tests_pass} responses; concepts in form {found.concepts_valid}, "
-        f"tasks in form {found.instructions_valid}",
-        f"the examples came of {found.seeds:,} functions in {found.files:,} files",
+        f"their own tests pass          {found.own_tests_pass} of all responses",
+        f"in form are                   {found.concepts_valid} of the concepts, "
+        f"{found.instructions_valid} of the tasks",
+        f"an example came of            {found.kept} of the tasks, "
+        f"from {found.seeds:,} functions in {found.files:,} files",
     ]

@@ -10,14 +10,18 @@ import socket
 import sys
 import time
 from asyncio.subprocess import Process
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Any, TypeVar
 
 from consumers.llm.wire import Wire
 from deploy.serving import guard
 from stream.errors import DependencyDown, EndpointDown, RequestTimedOut, WrongConfig
+from stream.tasks import cancelled
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -107,6 +111,22 @@ class Server:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), RESTART_S)
                     return
+
+    async def beside(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do some work, and watch the server meanwhile.
+
+        Raises:  DependencyDown as `watch`; whatever the work raises.
+        """
+        stop = asyncio.Event()
+        working, watching = asyncio.create_task(work), asyncio.create_task(self.watch(stop))
+        try:
+            await asyncio.wait([working, watching], return_when=asyncio.FIRST_COMPLETED)
+            if not working.done():
+                await watching
+            return await working
+        finally:
+            stop.set()
+            await cancelled(working, watching)
 
     async def _dies(self, stop: asyncio.Event) -> bool:
         """Wait for the server's end, or for `stop`; tell whether it was its end."""

@@ -16,13 +16,13 @@ from tests.integration.streams import CONFIG
 FILES = 300
 
 
-def slice_of_the_standard_library(target: Path) -> None:
-    """Copy 300 modules, spread evenly over the library, with their folders and its licence."""
+def slice_of_the_standard_library(target: Path, files: int = FILES) -> None:
+    """Copy so many modules, spread evenly over the library, with their folders and its licence."""
     root = Path(sysconfig.get_path("stdlib"))
     skipped = {"site-packages", "test", "tests", "__pycache__", "lib2to3", "idlelib"}
     modules = sorted(p for p in root.rglob("*.py") if not skipped & set(p.relative_to(root).parts))
-    step = len(modules) / FILES
-    for k in range(FILES):
+    step = len(modules) / files
+    for k in range(files):
         module = modules[int(k * step)]
         copy = target / module.relative_to(root)
         copy.parent.mkdir(parents=True, exist_ok=True)

@@ -151,7 +151,7 @@ def test_the_solutions_of_a_benchmark_are_checked_without_a_model(work: Path, ca
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["m", "--llm", "http://x"], 2, "name a benchmark: --benchmark humaneval|mbpp|humaneval+|mbpp+|FILE"),
+        ([], 2, "name the model to evaluate"),
         (["--benchmark", "tasks.jsonl"], 2, "name the model to evaluate"),
         (["m", "--benchmark", "tasks.jsonl"], 2, "model m: name its server with --llm URL"),
         (["m", "--benchmark", "humanevil", "--llm", "http://x"], 2, "did you mean humaneval?"),

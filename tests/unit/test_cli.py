@@ -5,6 +5,7 @@ import json
 import os
 import re
 import resource
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 from deploy.cli import app, run
 from deploy.effective import begin
 from deploy.plan import Flags, plan
+from deploy.serving import checkpoint
 from deploy.up import topics_of
 from stream.bus import Cause, Message
 from stream.codec import encode
@@ -269,3 +271,30 @@ def test_a_copy_of_a_recipe_differs_in_nothing_until_it_is_edited(tmp_path: Path
     assert capsys.readouterr().out == "stages.responses.params.samples: 10 -> 4\n"
     assert run(["recipe", "show", "selfcodealign", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["stages"]["responses"]["asks"]["prompt_sha256"]
+
+
+def test_the_difference_of_the_lab_recipe_names_shots_prompts_model_and_limits(capsys: pytest.CaptureFixture[str]):
+    assert run(["recipe", "diff", "selfcodealign", "lab"]) == 1
+    keys = {line.split(":")[0] for line in capsys.readouterr().out.splitlines()}
+    assert {"stages.concepts.params.shots", "stages.functions.params.max_lines"} < keys
+    assert {f"stages.{s}.asks.{k}" for s in ("seeds", "responses") for k in ("model", "prompt_sha256")} < keys
+    assert not [key for key in keys if key.split(".")[1] in ("typed", "unique", "executions", "examples")]
+
+
+def test_a_model_that_cannot_be_served_is_wrong_use(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    code, line = error(capsys, "serve-model", tmp_path / "none")
+    assert code == 2 and "there is no such directory" in line
+    code, line = error(capsys, "serve-model", tmp_path)
+    assert code == 2 and "holds no model: config.json and *.safetensors missing" in line
+    code, line = error(capsys, "up", "--model", tmp_path, "--dir", tmp_path / "dir", "--until-idle")
+    assert code == 2 and "holds no model" in line
+    assert not (tmp_path / "dir").exists()
+
+
+def test_a_port_that_is_taken_is_wrong_use(capsys: pytest.CaptureFixture[str]):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        code, line = error(capsys, "serve-model", checkpoint.find("seedstream-lab"), "--port", str(port))
+    assert code == 2 and f"port {port} of 127.0.0.1 cannot be used" in line
