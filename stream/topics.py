@@ -11,6 +11,7 @@ from stream.records import (
     Example,
     Executions,
     Instruction,
+    Model,
     RecipeText,
     Record,
     Rejected,
@@ -47,6 +48,7 @@ TOPICS: dict[str, Topic] = {t.name: t for t in (
     Topic("responses",    Responses,    "instruction id", None,       "pruned"),
     Topic("executions",   Executions,   "instruction id", 1,          "pruned"),     # the order of selection
     Topic("examples",     Example,      "instruction id", None,       "compacted"),
+    Topic("models",       Model,        "model id",       1,          "compacted"),
     Topic("rejects",      Rejected,     "record id",      None,       "pruned"),
     Topic("dead",         DeadLetter,   "record id",      None,       "pruned"),
     Topic("recipe",       RecipeText,   "\"recipe\"",     1,          "compacted"),
