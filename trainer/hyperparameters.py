@@ -24,14 +24,14 @@ class Lora:
     """Table [train.lora]: train low-rank adapters (arXiv:2106.09685), which are merged into what is published."""
 
     rank: int = 16
-    alpha: float = 32.0
+    alpha: int = 32
     dropout: float = 0.05
     targets: tuple[str, ...] = ("all-linear",)  # names of modules; all-linear: each linear layer but the output
     quantized: bool = False  # the base in 4 bits (QLoRA, arXiv:2305.14314); needs bitsandbytes
 
     def __post_init__(self) -> None:
         _at_least("rank", self.rank, 1)
-        _above_zero("alpha", self.alpha)
+        _at_least("alpha", self.alpha, 1)
         _share("dropout", self.dropout)
         if not self.targets:
             raise ValueError("targets must name at least one module")

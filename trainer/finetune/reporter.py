@@ -1,0 +1,40 @@
+"""Tells the process that started this one how the training goes, step by step."""
+
+import math
+import os
+from collections.abc import Callable
+from typing import Any
+
+from trainer.events import Said, TrainingFailed
+from trainer.finetune import checkpoints
+from trainer.finetune.libraries import transformers
+from trainer.work import Work
+
+
+class Reporter(transformers.TrainerCallback):
+    """A callback of transformers' trainer. Only the first of several processes has one."""
+
+    def __init__(self, work: Work, say: Callable[[Said], None]) -> None:
+        self._work = work
+        self._say = say
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._say(Said("training", state.global_step, state.max_steps))
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
+        logs = logs or {}
+        if "loss" in logs:
+            loss = float(logs["loss"])
+            if not math.isfinite(loss):
+                raise TrainingFailed(f"the loss is {loss} at step {state.global_step}: try a lower learning_rate")
+            self._say(Said("training", state.global_step, state.max_steps, loss))
+        elif "eval_loss" in logs:
+            self._say(Said(f"held-out loss {float(logs['eval_loss']):.4f}", state.global_step, state.max_steps))
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        checkpoints.complete(self._work.checkpoints, state.global_step)
+
+
+def is_first() -> bool:
+    """Whether this process is the first, or the only one, of those that train together."""
+    return int(os.environ.get("RANK", "0")) == 0
