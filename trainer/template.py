@@ -83,5 +83,5 @@ def _quoted(text: str) -> str:
     >>> print(_quoted("it's\\n{{"))
     'it\\'s\\n{{'
     """
-    escaped = text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n")
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n").replace("\r", "\\r")
     return f"'{escaped}'"

@@ -16,7 +16,7 @@ from trainer.hyperparameters import Lora, Train
 
 HASHED = ("*.safetensors", "*.bin", "*.json", "*.model")
 FETCHED = ("*.safetensors", "*.json", "*.model", "*.txt", "*.jinja")
-CHUNK_BYTES = 1 << 24
+VOCABULARIES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")
 
 
 def located(base: str) -> Path:
@@ -43,6 +43,8 @@ def tokenizer_of(base: Path) -> Any:
     Raises:  WrongConfig when there is none, or it has no token that ends a text.
     """
     with _loading(base, "tokenizer"):
+        if not any((base / name).is_file() for name in VOCABULARIES):  # transformers would make up an empty one
+            raise ValueError(f"none of {', '.join(VOCABULARIES)} is there")
         tokenizer = transformers.AutoTokenizer.from_pretrained(str(base))
     if tokenizer.eos_token_id is None:
         raise WrongConfig(f"base {base}: its tokenizer has no EOS token, so no response could end")
@@ -82,7 +84,12 @@ def load(base: Path, train: Train) -> Any:
     more = {"quantization_config": _four_bits()} if train.lora and train.lora.quantized else {}
     dtype = torch.bfloat16 if train.precision == "bf16" else torch.float32
     with _loading(base, "weights"):
-        return transformers.AutoModelForCausalLM.from_pretrained(str(base), config=config, dtype=dtype, **more)
+        loaded, told = transformers.AutoModelForCausalLM.from_pretrained(
+            str(base), config=config, dtype=dtype, output_loading_info=True, **more
+        )
+        if told["missing_keys"]:  # transformers would draw them at random
+            raise ValueError(f"they lack {', '.join(sorted(told['missing_keys'])[:3])}")
+    return loaded
 
 
 def _four_bits() -> Any:
@@ -130,10 +137,10 @@ def file_sha256(path: Path) -> str:
 def _loading(base: Path, what: str) -> Generator[None]:
     try:
         yield
-    except (OSError, ValueError, KeyError, safetensors.SafetensorError) as err:
-        raise WrongConfig(f"base {base}: its {what} cannot be loaded: {_first(err)}") from err
     except torch.OutOfMemoryError as err:
         raise TrainingFailed(f"base {base} does not fit the GPU's memory") from err
+    except (OSError, ValueError, KeyError, RuntimeError, safetensors.SafetensorError) as err:
+        raise WrongConfig(f"base {base}: its {what} cannot be loaded: {_first(err)}") from err
 
 
 def _first(err: Exception) -> str:

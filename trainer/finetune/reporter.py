@@ -1,4 +1,4 @@
-"""Tells the process that started this one how the training goes, step by step."""
+"""What transformers' trainer calls as it goes: to tell how the training goes, and to save at the right moment."""
 
 import math
 import os
@@ -12,7 +12,7 @@ from trainer.work import Work
 
 
 class Reporter(transformers.TrainerCallback):
-    """A callback of transformers' trainer. Only the first of several processes has one."""
+    """Tells each step. Only the first of several processes has one."""
 
     def __init__(self, work: Work, say: Callable[[Said], None]) -> None:
         self._work = work
@@ -33,6 +33,21 @@ class Reporter(transformers.TrainerCallback):
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         checkpoints.complete(self._work.checkpoints, state.global_step)
+
+
+class SaveBehindEvaluation(transformers.TrainerCallback):
+    """Puts off a checkpoint that falls on the end of an epoch until the evaluation there is over. Saved before it, as
+    transformers does, a resumed training would lack that evaluation, and what it took from the random numbers."""
+
+    def __init__(self) -> None:
+        self._put_off = False
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._put_off = control.should_save and float(state.epoch).is_integer()
+        control.should_save = control.should_save and not self._put_off
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        control.should_save = self._put_off
 
 
 def is_first() -> bool:

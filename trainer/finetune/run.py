@@ -10,7 +10,7 @@ from trainer.events import Said, TrainingFailed
 from trainer.finetune import checkpoints, losses, model, tokens
 from trainer.finetune.arguments import arguments
 from trainer.finetune.libraries import safetensors, torch, transformers, trl, versions
-from trainer.finetune.reporter import Reporter, is_first
+from trainer.finetune.reporter import Reporter, SaveBehindEvaluation, is_first
 from trainer.finetune.tokens import Prepared
 from trainer.hyperparameters import Train
 from trainer.snapshot import ROWS
@@ -63,7 +63,7 @@ def build(work: Work, train: Train, base: Any, tokenizer: Any, prepared: Prepare
         eval_dataset=prepared.held_out,
         processing_class=tokenizer,
         peft_config=model.adapters(train.lora) if train.lora else None,
-        callbacks=[Reporter(work, say)] if is_first() else [],
+        callbacks=[SaveBehindEvaluation(), *([Reporter(work, say)] if is_first() else [])],
     )
 
 
