@@ -10,17 +10,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from deploy.placed import placed
 from deploy.stages import KINDS, Kind
 from producers.rules import Rules
 from stream import config
 from stream.config import Document, Keys
 from stream.errors import WrongConfig
 from stream.topics import TOPICS, Topic
+from trainer.hyperparameters import Train
 
 BUILT_IN = Path(__file__).parent / "recipes"
 SOURCE_TOPIC = "files"
 """The one topic that sources write."""
-KEYS = ("stages", "source", "seed", "prompts")
+KEYS = ("stages", "source", "seed", "prompts", "train")
 """What a config file may say over the recipe's own."""
 
 
@@ -52,6 +54,7 @@ class Recipe:
     prompts: str  # the name of a built-in set of prompts, or the path of a folder
     source: Rules
     stages: tuple[StagePlan, ...]
+    train: Train = field(default_factory=Train)  # off unless it names a base model
 
     def stage(self, name: str) -> StagePlan:
         """Return the stage of that name.
@@ -75,6 +78,7 @@ class _Top:
     description: str = ""
     extends: str | None = None
     source: Rules = field(default_factory=Rules)
+    train: Train = field(default_factory=Train)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +124,7 @@ def load(recipe: str, over: Document | None = None) -> Recipe:
     top = config.convert(merged, _Top, documents)
     plans = {name: _plan(name, table, documents) for name, table in top.stages.items()}
     stages = _in_order(plans, documents)
-    return Recipe(Path(chain[0].name).stem, top.description, top.seed, top.prompts, top.source, stages)
+    return Recipe(Path(chain[0].name).stem, top.description, top.seed, top.prompts, top.source, stages, top.train)
 
 
 def chain_of(path: Path) -> list[Document]:
@@ -131,11 +135,9 @@ def chain_of(path: Path) -> list[Document]:
         if path.resolve() in seen:
             config.refuse("these recipes extend each other in a circle", [documents[-1]], ("extends",))
         seen.append(path.resolve())
-        document = config.read(path)
-        prompts, base = document.data.get("prompts"), document.data.get("extends")
-        if isinstance(prompts, str) and "/" in prompts:
-            document = Document(document.name, document.text, {**document.data, "prompts": str(path.parent / prompts)})
+        document = placed(config.read(path), path.parent)
         documents.append(document)
+        base = document.data.get("extends")
         if base is None:
             return documents
         if not isinstance(base, str):

@@ -44,6 +44,6 @@ def test_where_the_file_system_cannot_exchange_two_renames_do(tmp_path: Path, mo
 
 
 def test_what_the_disk_refuses_is_said_in_one_line(tmp_path: Path):
-    with pytest.raises(files.CannotWrite, match=r"out cannot be written: No such file or directory"):
-        with files.writing(Path("out")):
-            files.write(tmp_path / "none" / "f", b"")
+    said = pytest.raises(files.CannotWrite, match=r"out cannot be written: No such file or directory")
+    with said, files.writing(Path("out")):
+        files.write(tmp_path / "none" / "f", b"")
