@@ -16,7 +16,7 @@ from stream.records import Manifest, Model, RecipeText
 from trainer import base, child, publish, snapshot
 from trainer.events import Said
 from trainer.hyperparameters import Train
-from trainer.models import Press, Superseded, history, owned
+from trainer.models import Press, history, owned
 from trainer.work import Job, Work
 
 SHOWN = 5  # differences that a refusal names
@@ -108,10 +108,7 @@ async def _go_on(press: Press, work: Work, request: Request, tell: Callable[[Sai
             "begin again with --restart"
         )
     if not job.rebuilt and work.result() is None:
-        try:
-            await press.check(job.predecessor)
-        except Superseded as err:
-            raise Superseded(f"{err} (--restart does)") from err
+        await press.check(job.predecessor)
     job = replace(job, train=request.train)  # how the work is done may differ
     work.begin(job)
     tell(Said(f"going on with an unfinished training on {job.manifest.keys:,} rows of {job.manifest.source}"))

@@ -91,7 +91,7 @@ class Press:
         if (newest.model_id if newest else None) != predecessor:
             now = f"model {newest.model_id[:12]} was published" if newest else "the models of this namespace are gone"
             raise Superseded(
-                f"namespace {self._bus.namespace}: {now} since this training began; train again, on what there is now"
+                f"namespace {self._bus.namespace}: {now} since this training began; begin again with --restart"
             )
 
     async def publish(self, model: Model) -> None:
