@@ -1,8 +1,6 @@
 """`seedstream train`: flags, config and recipe into one table of hyper-parameters, and a training with its progress."""
 
-import asyncio
 import json
-import signal
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ from deploy import settings
 from deploy.effective import stored_recipe
 from deploy.options import put_json, say
 from deploy.running import EXIT_INTERRUPTED
+from deploy.signals import Interrupted, cancelled_by_signals
 from deploy.training_view import View
 from stream import config
 from stream.config import Document
@@ -93,33 +92,30 @@ async def train_once(directory: Path, namespace: str, flags: Flags, order: Order
 
     Raises:  as `trainer.job.train` and `hyperparameters`; BusMissing.
     """
-    task = asyncio.current_task()
-    assert task is not None
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, task.cancel)
     try:
-        # Pairs of the user's own need no stream; whatever else is trained on stands in one.
-        async with Embedded.open(directory, namespace, create=order.data is not None) as bus:
-            recipe = await stored_recipe(bus)
-            wanted = hyperparameters(flags, recipe.name if recipe else None)
-            if order.data is not None and wanted.method != "dpo":
-                raise WrongConfig("--data holds preference pairs: give --method dpo with it")
-            view = View()
-            with view.shown():
-                request = Request(wanted, order.out, order.data, flags.rebuild, order.restart)
-                model = await train(bus, request, recipe, view)
-    except asyncio.CancelledError:
+        with cancelled_by_signals():
+            model = await _train(directory, namespace, flags, order)
+    except Interrupted:
         say("stopped; the same command goes on from the last checkpoint")
         return EXIT_INTERRUPTED
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)
     if as_json:
         put_json(model)
     else:
         tell(model)
     return 0
+
+
+async def _train(directory: Path, namespace: str, flags: Flags, order: Order) -> Model:
+    # Pairs of the user's own need no stream; whatever else is trained on stands in one.
+    async with Embedded.open(directory, namespace, create=order.data is not None) as bus:
+        recipe = await stored_recipe(bus)
+        wanted = hyperparameters(flags, recipe.name if recipe else None)
+        if order.data is not None and wanted.method != "dpo":
+            raise WrongConfig("--data holds preference pairs: give --method dpo with it")
+        view = View()
+        with view.shown():
+            request = Request(wanted, order.out, order.data, flags.rebuild, order.restart)
+            return await train(bus, request, recipe, view)
 
 
 def tell(model: Model) -> None:

@@ -2,7 +2,7 @@
 stderr."""
 
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -15,9 +15,10 @@ PLAIN_EVERY_S = 5.0
 
 
 class View:
-    """Called with each thing a training says."""
+    """Called with each thing a training says. `put` takes the plain lines."""
 
-    def __init__(self) -> None:
+    def __init__(self, put: Callable[[str], None] = say) -> None:
+        self._put = put
         console = Console(stderr=True, highlight=False)
         self._bar = _bar(console) if console.is_terminal else None
         self._task: TaskID | None = None
@@ -35,6 +36,8 @@ class View:
             yield
 
     def __call__(self, said: Said) -> None:
+        if not said.what:
+            return
         if self._bar is None:
             self._line(said)
             return
@@ -53,7 +56,7 @@ class View:
         left = self._pace.left_s(now_s, said.step, said.steps)
         if said.loss is None or now_s - self._shown_s >= PLAIN_EVERY_S or said.step == said.steps:
             self._shown_s = now_s
-            say(line(said, left))
+            self._put(line(said, left))
 
 
 class Pace:
@@ -69,7 +72,7 @@ class Pace:
     def left_s(self, now_s: float, step: int, steps: int) -> float | None:
         if not steps:
             return None
-        if self._began is None:
+        if self._began is None or step <= self._began[1]:  # another training than before
             self._began = (now_s, step)
         began_s, first = self._began
         return (steps - step) * (now_s - began_s) / (step - first) if step > first else None

@@ -17,7 +17,7 @@ from stream.outcomes import Position, StageSpec
 from stream.progress import Progress
 from stream.records import RecipeText, StateChange
 from stream.stage import Fold
-from stream.topics import DEAD, RECIPE, REJECTS, TOPICS, state_topic
+from stream.topics import DEAD, JOB_TOPICS, RECIPE, REJECTS, TOPICS, state_topic
 
 REPLAY = "replay"
 """Stage of the cause of a re-appended input; its position is where the input stood first."""
@@ -123,7 +123,8 @@ def _take(findings: Findings, topic: str, stored: Stored) -> None:
     if isinstance(record, RecipeText):
         findings.recipes += 1
     elif cause is None:
-        findings.hole(stage, at, "a record without a cause")
+        if topic not in JOB_TOPICS:
+            findings.hole(stage, at, "a record without a cause")
     elif isinstance(record, StateChange):
         kept = findings.kept.setdefault(cause.stage, {})
         for entry in record.entries:

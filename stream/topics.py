@@ -57,6 +57,9 @@ TOPICS: dict[str, Topic] = {t.name: t for t in (
 
 REJECTS, DEAD, RECIPE = TOPICS["rejects"], TOPICS["dead"], TOPICS["recipe"]
 
+JOB_TOPICS = frozenset({"models", "scores"})
+"""What jobs write: no one input of a stage became such a record, so it has no cause."""
+
 
 def state_topic(stage: str) -> Topic:
     """The state log of a Fold, or of the sources that fill a topic.

@@ -101,10 +101,10 @@ def _nothing(manifest: Manifest, request: Request) -> str:
 
 async def _go_on(press: Press, work: Work, request: Request, tell: Callable[[Said], None]) -> Job:
     job = work.job()
-    differences = _differences(job, request)
-    if differences:
+    differing = differences(job, request)
+    if differing:
         raise WrongConfig(
-            f"{work.folder} holds an unfinished training with other settings: {differences}; run it with those, or "
+            f"{work.folder} holds an unfinished training with other settings: {differing}; run it with those, or "
             "begin again with --restart"
         )
     if not job.rebuilt and work.result() is None:
@@ -115,7 +115,8 @@ async def _go_on(press: Press, work: Work, request: Request, tell: Callable[[Sai
     return job
 
 
-def _differences(job: Job, request: Request) -> str:
+def differences(job: Job, request: Request) -> str:
+    """Name what a request asks for otherwise than a training that is under way; "" where it may go on."""
     source = request.data.name if request.data else "executions" if request.train.method == "dpo" else "examples"
     told: Mapping[str, Any] = {"base": job.train.base, "data": job.manifest.source, **_told(job.train)}
     asked: Mapping[str, Any] = {"base": request.train.base, "data": source, **_told(request.train)}

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from stream.audit import audit
 from stream.bus import Message
 from stream.codec import decode, encode
 from stream.embedded import Embedded
@@ -75,6 +76,7 @@ async def test_a_model_with_a_stale_predecessor_is_refused(tmp_path: Path):
                 await press.check("a")
             await press.check("b")
         found = [decode(stored.value, Model) async for batch in bus.read(MODELS.name) for stored in batch]
+        assert await audit(bus, [], ()) == []  # a model is no outcome of a stage
     assert [m.model_id for m in found] == ["a", "b"]
 
 

@@ -23,13 +23,16 @@ class Reporter(transformers.TrainerCallback):
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
         logs = logs or {}
-        if "loss" in logs:
-            loss = float(logs["loss"])
-            if not math.isfinite(loss):
-                raise TrainingFailed(f"the loss is {loss} at step {state.global_step}: try a lower learning_rate")
+        name = "loss" if "loss" in logs else "eval_loss"
+        if name not in logs:
+            return
+        loss = float(logs[name])
+        if not math.isfinite(loss):
+            raise TrainingFailed(f"the loss is {loss} at step {state.global_step}: try a lower learning_rate")
+        if name == "loss":
             self._say(Said("training", state.global_step, state.max_steps, loss))
-        elif "eval_loss" in logs:
-            self._say(Said(f"held-out loss {float(logs['eval_loss']):.4f}", state.global_step, state.max_steps))
+        else:
+            self._say(Said(f"held-out loss {loss:.4f}", state.global_step, state.max_steps))
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         checkpoints.complete(self._work.checkpoints, state.global_step)
