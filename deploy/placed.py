@@ -9,14 +9,13 @@ from stream.config import Document
 
 def placed(document: Document, folder: Path) -> Document:
     """Return the document with its paths relative to where we are: a folder of prompts, which is written with a "/",
-    and a base model, which is a folder where there is one, else a name on the hub."""
+    accelerate's config, and a base model, which is a folder where there is one, else a name on the hub."""
     changed: dict[str, Any] = {}
     prompts, train = document.data.get("prompts"), document.data.get("train")
     if isinstance(prompts, str) and "/" in prompts:
         changed["prompts"] = str(folder / prompts)
     if isinstance(train, dict):
         table = cast("Mapping[str, Any]", train)
-        base = table.get("base")
-        if isinstance(base, str) and (folder / base).is_dir():
-            changed["train"] = {**table, "base": str(folder / base)}
+        named = {key: value for key in ("base", "accelerate") if isinstance(value := table.get(key), str)}
+        changed["train"] = {**table, **{key: str(folder / v) for key, v in named.items() if (folder / v).exists()}}
     return Document(document.name, document.text, {**document.data, **changed})

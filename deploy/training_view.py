@@ -17,9 +17,9 @@ PLAIN_EVERY_S = 5.0
 class View:
     """Called with each thing a training says. `put` takes the plain lines."""
 
-    def __init__(self, put: Callable[[str], None] = say) -> None:
+    def __init__(self, put: Callable[[str], None] = say, console: Console | None = None) -> None:
         self._put = put
-        console = Console(stderr=True, highlight=False)
+        console = console or Console(stderr=True, highlight=False)
         self._bar = _bar(console) if console.is_terminal else None
         self._task: TaskID | None = None
         self._said = ""

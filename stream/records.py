@@ -245,7 +245,7 @@ class Model:
     losses: tuple[float, ...]  # of each optimizer step, in nats per trained token (DPO: per pair)
     held_out_losses: tuple[float, ...]  # before the training and after each epoch; () where nothing was held out
     left_out: int  # rows longer than the context: they were not trained on
-    weights_sha256: str  # of the published weights
+    weights_sha256: str  # of what was published, as base_sha256
     directory: str  # where it was published, as the user named it
 
     @property

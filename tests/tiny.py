@@ -14,8 +14,9 @@ from trainer.work import Job, Work
 EOS = "<|endoftext|>"
 
 
-def tiny_model(folder: Path, positions: int = 512, seed: int = 0) -> Path:
-    """Write a causal language model with its tokenizer into `folder`, in the form that transformers loads."""
+def tiny_model(folder: Path, positions: int = 512, seed: int = 0, **others: int) -> Path:
+    """Write a causal language model with its tokenizer into `folder`, in the form that transformers loads. `others`
+    are values of its configuration."""
     torch: Any = importlib.import_module("torch")
     transformers: Any = importlib.import_module("transformers")
     tokenizers: Any = importlib.import_module("tokenizers")
@@ -28,9 +29,10 @@ def tiny_model(folder: Path, positions: int = 512, seed: int = 0) -> Path:
         tokenizer_object=bytes_, bos_token=EOS, eos_token=EOS, pad_token=EOS, model_max_length=positions
     ).save_pretrained(str(folder))
     torch.manual_seed(seed)
+    shape = {"vocab_size": len(vocabulary), "hidden_size": 48, "intermediate_size": 96, "num_hidden_layers": 2,
+             "num_attention_heads": 4, "num_key_value_heads": 2, **others}  # fmt: skip
     config = transformers.Starcoder2Config(
-        vocab_size=len(vocabulary), hidden_size=48, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2, max_position_embeddings=positions, sliding_window=None, tie_word_embeddings=True,
+        **shape, max_position_embeddings=positions, sliding_window=None, tie_word_embeddings=True,
         bos_token_id=0, eos_token_id=0, pad_token_id=0, dtype="float32",
     )  # fmt: skip
     transformers.Starcoder2ForCausalLM(config).save_pretrained(str(folder))

@@ -24,6 +24,8 @@ def check(train: Train) -> None:
     for package, install in (*((name, "'seedstream[train]'") for name in PACKAGES), *extra):
         if importlib.util.find_spec(package) is None:
             raise DependencyDown(f"training needs {package}, which is not installed: pip install {install}")
+    if train.accelerate is not None and not Path(train.accelerate).is_file():
+        raise WrongConfig(f"accelerate: there is no file {train.accelerate}")
     if train.base is None:
         raise WrongConfig("no base model is named: give --base, or base in the table [train]")
     if Path(train.base).is_dir():

@@ -303,6 +303,7 @@ def test_adapters_are_merged_into_what_is_written_and_change_the_layers_alone(ba
     work = work_of(tmp_path / "out", base, rows(12), lora=Lora(rank=4, dropout=0.0), learning_rate=3e-3, epochs=4.0)
     result, _ = trained(work)
     assert result.losses[-1] < result.losses[0]
+    assert result.parameters == transformers.AutoModelForCausalLM.from_pretrained(base).num_parameters()
     before, after = weights(base), weights(work.model)
     assert before.keys() == after.keys()
     changed = {name for name in before if not torch.equal(before[name], after[name])}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sandbox import Verdict
 from stream.errors import WrongConfig
 from tests.records import executions, instruction, response
-from trainer.preferences import COLUMNS, pair, read
+from trainer.preferences import COLUMNS, exported, pair, read
 
 VERDICTS = [verdict.value for verdict in Verdict]
 
@@ -60,6 +60,16 @@ def test_a_pair_is_exported_in_the_usual_columns_with_its_licence():
     assert found is not None
     assert found.row() == {"id": instruction().key, "prompt": "Do.", "chosen": "a", "rejected": "b", "licence": "MIT"}
     assert all(column in found.row() for column in COLUMNS)
+
+
+def test_what_is_exported_is_read_again_as_the_same_pairs(tmp_path: Path):
+    both = (response(0, "a"), "pass"), (response(1, "b"), "crash")
+    tried = [executions(instruction("Do.", index=n), *both[: 1 + n % 2]) for n in range(4)]
+    (tmp_path / "pairs.jsonl").write_bytes(b"".join(exported(tried)))
+    assert len((tmp_path / "pairs.jsonl").read_bytes().splitlines()) == 2
+    assert [(p.prompt, p.chosen, p.rejected, p.licence) for p in read(tmp_path / "pairs.jsonl")] == [
+        ("Do.", "a", "b", "MIT")  # the same content, so one pair
+    ]
 
 
 def written(folder: Path, *rows: Any) -> Path:

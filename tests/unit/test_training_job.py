@@ -297,6 +297,7 @@ async def test_preferences_come_from_executions_or_a_file_and_leave_the_progress
             await appender.append([Message("executions", e.key, encode(e)) for e in tried])
         preferred = await train(bus, request(tmp_path / "sft", tmp_path / "dpo", **dpo))
         assert (preferred.manifest.source, preferred.manifest.keys) == ("executions", 5)
+        assert preferred.base_sha256 == sft.weights_sha256
         (tmp_path / "mine.jsonl").write_text('{"prompt": "q", "chosen": "a", "rejected": "b"}\n')
         asked = replace(request(base, tmp_path / "own", **dpo), data=tmp_path / "mine.jsonl")
         own = await train(bus, asked)
@@ -351,9 +352,14 @@ def test_a_package_that_is_missing_is_named_with_what_installs_it(
 
 
 @pytest.mark.parametrize(
-    ("named", "message"),
-    [(None, "no base model is named"), ("/no/such", "there is no such folder"), ("./no", "there is no such folder")],
+    ("settings", "message"),
+    [
+        ({}, "no base model is named"),
+        ({"base": "/no/such"}, "base /no/such: there is no such folder"),
+        ({"base": "./no"}, "base ./no: there is no such folder"),
+        ({"base": "org/name", "accelerate": "none.yaml"}, "accelerate: there is no file none.yaml"),
+    ],
 )
-def test_a_base_that_is_not_there_is_said_at_once(named: str | None, message: str):
+def test_what_is_named_and_not_there_is_said_at_once(settings: dict[str, Any], message: str):
     with pytest.raises(WrongConfig, match=message):
-        base_module.check(Train(base=named))
+        base_module.check(Train(**settings))

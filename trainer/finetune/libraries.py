@@ -3,8 +3,6 @@
 import importlib
 from typing import Any
 
-from trainer import finetune as _environment  # sets what they read at import
-
 torch: Any = importlib.import_module("torch")
 transformers: Any = importlib.import_module("transformers")
 datasets: Any = importlib.import_module("datasets")
@@ -12,7 +10,6 @@ safetensors: Any = importlib.import_module("safetensors")
 hub: Any = importlib.import_module("huggingface_hub")
 trl: Any = importlib.import_module("trl")
 
-assert _environment
 datasets.disable_progress_bars()
 transformers.utils.logging.disable_progress_bar()
 

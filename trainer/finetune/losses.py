@@ -33,8 +33,8 @@ def write_csv(log: Log, path: Path) -> None:
                 rows.writerow([named.get(column) for column in COLUMNS])
 
 
-def draw(log: Log, path: Path) -> None:
-    """Draw the losses over the steps."""
+def draw(log: Log, path: Path, unit: str) -> None:
+    """Draw the losses over the steps; they are a mean for each `unit`."""
     importlib.import_module("matplotlib").use("Agg")
     pyplot: Any = importlib.import_module("matplotlib.pyplot")
     figure, axes = pyplot.subplots(figsize=(8, 4.5), layout="constrained")
@@ -44,7 +44,7 @@ def draw(log: Log, path: Path) -> None:
     if apart:
         axes.plot([s for s, _ in apart], [loss for _, loss in apart], "o-", label="held out")
         axes.legend()
-    axes.set(xlabel="optimizer step", ylabel="loss, nats per token")
+    axes.set(xlabel="optimizer step", ylabel=f"loss, nats per {unit}")
     axes.grid(alpha=0.3)
     # No time, no version: equal losses give equal pictures.
     figure.savefig(path, dpi=120, metadata={"Software": None})

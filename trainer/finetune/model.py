@@ -13,6 +13,7 @@ from trainer.base import check_folder
 from trainer.events import TrainingFailed
 from trainer.finetune.libraries import hub, safetensors, torch, transformers
 from trainer.hyperparameters import Lora, Train
+from trainer.work import RECORD
 
 HASHED = ("*.safetensors", "*.bin", "*.json", "*.model")
 FETCHED = ("*.safetensors", "*.json", "*.model", "*.txt", "*.jinja")
@@ -123,8 +124,9 @@ def trained(base: Path, saved: Path, lora: bool) -> Any:
 
 
 def folder_sha256(folder: Path) -> str:
-    """Return the hash of a model's configuration, tokenizer and weights."""
-    found = {path for pattern in HASHED for path in folder.glob(pattern)}
+    """Return the hash of a model's configuration, tokenizer and weights. A model that we published and then train on
+    has the same hash as a base."""
+    found = {path for pattern in HASHED for path in folder.glob(pattern) if path.name != RECORD}
     return digest(*(part for path in sorted(found) for part in (path.name, file_sha256(path))))
 
 

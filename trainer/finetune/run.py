@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from stream.errors import WrongConfig
@@ -43,13 +44,12 @@ def run(work: Work, say: Callable[[Said], None]) -> None:
         trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
         say(Said("writing the weights", trainer.state.max_steps, trainer.state.max_steps))
         final = work.folder / "final"
-        trainer.save_model(str(final))
+        _save(trainer, final)
     if is_first():
         with _translated(work):
-            _write(
-                work, train, model.trained(base, final, train.lora is not None), tokenizer, trainer.state.log_history
-            )
-            work.finish(_result(work, base, trainer, prepared))
+            trained = model.trained(base, final, train.lora is not None)
+            _write(work, train, trained, tokenizer, trainer.state.log_history)
+        work.finish(_result(work, base, trained, trainer, prepared))
 
 
 def build(work: Work, train: Train, base: Any, tokenizer: Any, prepared: Prepared, say: Callable[[Said], None]) -> Any:
@@ -65,6 +65,13 @@ def build(work: Work, train: Train, base: Any, tokenizer: Any, prepared: Prepare
         peft_config=model.adapters(train.lora) if train.lora else None,
         callbacks=[SaveBehindEvaluation(), *([Reporter(work, say)] if is_first() else [])],
     )
+
+
+def _save(trainer: Any, folder: Path) -> None:
+    """Save the weights; each of the processes has its part in it."""
+    if trainer.is_fsdp_enabled:  # else each would save its shard, in a form that only a checkpoint has
+        trainer.accelerator.state.fsdp_plugin.set_state_dict_type("FULL_STATE_DICT")
+    trainer.save_model(str(folder))
 
 
 def _left_out(prepared: Prepared, train: Train) -> str:
@@ -90,16 +97,16 @@ def _write(work: Work, train: Train, trained: Any, tokenizer: Any, log: losses.L
     about = work.model / "training"
     about.mkdir()
     losses.write_csv(log, about / "losses.csv")
-    losses.draw(log, about / "loss.png")
+    losses.draw(log, about / "loss.png", "pair" if train.method == "dpo" else "token")
     files.sync(work.model)
 
 
-def _result(work: Work, base: Any, trainer: Any, prepared: Prepared) -> Result:
+def _result(work: Work, base: Path, trained: Any, trainer: Any, prepared: Prepared) -> Result:
     log = trainer.state.log_history
     return Result(
         base_sha256=model.folder_sha256(base),
         weights_sha256=model.folder_sha256(work.model),
-        parameters=trainer.model.num_parameters(),
+        parameters=trained.num_parameters(),
         trained=len(prepared.train),
         left_out=prepared.left_out,
         steps=trainer.state.global_step,
