@@ -38,10 +38,10 @@ async def train(work: Work, tell: Callable[[Said], None]) -> None:
                 tell(said)
         code = await process.wait()
     finally:
-        # The whole session: a launcher of several processes must not leave them behind.
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
+        if process.returncode is None:  # else its number may be another's by now
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # the whole session: of a launcher, its processes too
+            await process.wait()
     if failed is not None:
         raise events.error(failed)
     if code != 0 or work.result() is None:
