@@ -3,7 +3,7 @@
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,8 @@ def hyperparameters(flags: Flags, running: str | None) -> Train:
     Raises:  WrongConfig naming flag, or file, line and key.
     """
     if flags.rebuild is not None:
-        found = msgspec.json.decode(publish.published(flags.rebuild).hyperparameters, type=Train)
+        before = publish.published(flags.rebuild)
+        found = replace(msgspec.json.decode(before.hyperparameters, type=Train), base=before.base)
     else:
         read, document = settings.read(flags.config)
         named = flags.recipe or (read.recipe if document is not None and "recipe" in document.data else None)

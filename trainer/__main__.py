@@ -13,6 +13,7 @@ from trainer.events import Said, encode
 from trainer.work import Work
 
 EXIT_DEFECT = 70  # of sysexits.h: internal software error
+ERROR_CHARS = 4_000
 
 
 def main(out: Path) -> int:
@@ -31,7 +32,7 @@ def main(out: Path) -> int:
         launch.several(Work(out), events)
         run.run(Work(out), say)
     except Fatal as err:
-        say(Said(str(err), failed=err.exit_code))
+        say(Said(str(err)[:ERROR_CHARS], failed=err.exit_code))
         return err.exit_code
     return 0
 

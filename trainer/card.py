@@ -126,9 +126,9 @@ def _again(model: Model) -> str:
         return f"`seedstream train --data {model.manifest.source} --base BASE --out NEW`, with the values above."
     return (
         "The manifest, and the hash of each row, stand in `training/`. On the stream that it was made from,\n\n"
-        "```\nseedstream train --dir DIR --rebuild THIS_FOLDER --base BASE --out NEW\n```\n\n"
+        "```\nseedstream train --dir DIR --rebuild THIS_FOLDER --out NEW\n```\n\n"
         "builds the same rows, byte for byte, or names those that were retracted since, and trains on them again with "
-        "the hyper-parameters of this model."
+        "the hyper-parameters of this model (`--base`, where the base stands elsewhere now)."
     )
 
 

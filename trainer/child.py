@@ -49,9 +49,9 @@ async def train(work: Work, tell: Callable[[Said], None]) -> None:
 
 
 def _environment(gpus: int) -> dict[str, str]:
-    """Return the environment of the process. transformers spreads one process over all GPUs that it sees, so one that
-    is to use one GPU sees one."""
-    environment = dict(os.environ)
+    """Return the environment of the process. What it imports is ours, whatever lies in the working directory.
+    transformers spreads one process over all GPUs that it sees, so one that is to use one GPU sees one."""
+    environment = {**os.environ, "PYTHONSAFEPATH": "1"}
     if gpus == 1:
         environment["CUDA_VISIBLE_DEVICES"] = environment.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0]
     return environment

@@ -10,6 +10,7 @@
 It is gone once the training is published.
 """
 
+import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -67,7 +68,8 @@ class Work:
 
     def __init__(self, out: Path) -> None:
         self.out = out
-        self.folder = out.parent / f".{out.name}.training"
+        whole = Path(os.path.abspath(out))  # noqa: PTH100 - unlike resolve, it takes a link for what it is
+        self.folder = whole.parent / f".{whole.name}.training"
         self.checkpoints = self.folder / "checkpoints"
         self.log = self.folder / "log.txt"
         self.model = self.folder / "model"
@@ -88,9 +90,9 @@ class Work:
         try:
             yield
         finally:
-            lock.release()
             if not self.begun():
                 files.remove(self.folder)
+            lock.release()
 
     def begun(self) -> bool:
         """Whether a training is under way here."""

@@ -10,7 +10,7 @@ from trainer import files
 from trainer.events import Said, TrainingFailed
 from trainer.finetune import checkpoints, losses, model, tokens
 from trainer.finetune.arguments import arguments
-from trainer.finetune.libraries import safetensors, torch, transformers, trl, versions
+from trainer.finetune.libraries import datasets, safetensors, torch, transformers, trl, versions
 from trainer.finetune.reporter import Reporter, SaveBehindEvaluation, is_first
 from trainer.finetune.tokens import Prepared
 from trainer.hyperparameters import Train
@@ -30,7 +30,8 @@ def run(work: Work, say: Callable[[Said], None]) -> None:
     base = model.located(job.base)
     tokenizer = model.tokenizer_of(base)
     say(Said("tokenizing"))
-    prepared = (tokens.pairs if train.method == "dpo" else tokens.examples)(work.folder / ROWS, tokenizer, train)
+    with _translated(work):
+        prepared = (tokens.pairs if train.method == "dpo" else tokens.examples)(work.folder / ROWS, tokenizer, train)
     if not len(prepared.train):
         raise WrongConfig(
             f"nothing to train on: each of the {len(prepared.left_out):,} rows is longer than max_length "
@@ -38,9 +39,10 @@ def run(work: Work, say: Callable[[Said], None]) -> None:
         )
     if prepared.left_out:
         say(Said(_left_out(prepared, train)))
+    loaded = model.load(base, train)
     resumed = checkpoints.newest(work.checkpoints)
-    trainer = build(work, train, model.load(base, train), tokenizer, prepared, say)
     with _translated(work):
+        trainer = build(work, train, loaded, tokenizer, prepared, say)
         trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
         say(Said("writing the weights", trainer.state.max_steps, trainer.state.max_steps))
         final = work.folder / "final"
@@ -126,6 +128,8 @@ def _translated(work: Work) -> Generator[None]:
         raise TrainingFailed(
             "the GPU's memory is full: try micro_batch = 1, gradient_checkpointing, or [train.lora]"
         ) from err
+    except datasets.exceptions.DatasetGenerationError as err:  # the rows are our own: it is the disk
+        raise files.CannotWrite(f"{work.folder} cannot be written: {err.__cause__ or err}") from err
     except (OSError, safetensors.SafetensorError) as err:
         raise files.CannotWrite(f"{work.folder} cannot be written: {err}") from err
     except RuntimeError as err:
