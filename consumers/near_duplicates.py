@@ -98,13 +98,13 @@ class NearDuplicates:
 
     def nearest(self, sketch: Sketch) -> Match | None:
         """Return the most similar of the kept texts found, of equals the first kept; None below the threshold."""
+        return max(self.near(sketch), key=lambda match: match.similarity, default=None)
+
+    def near(self, sketch: Sketch) -> list[Match]:
+        """Return every kept text found that is similar enough, first kept first."""
         found = {n for key, table in zip(sketch.keys, self._tables, strict=True) for n in table.get(key, ())}
-        best: Match | None = None
-        for n in sorted(found):
-            similarity = jaccard(sketch.shingles, self._shingles[n])
-            if similarity >= self._threshold and (best is None or similarity > best.similarity):
-                best = Match(self._ids[n], similarity)
-        return best
+        matches = (Match(self._ids[n], jaccard(sketch.shingles, self._shingles[n])) for n in sorted(found))
+        return [match for match in matches if match.similarity >= self._threshold]
 
     def add(self, id_: str, sketch: Sketch) -> None:
         """Keep a text."""

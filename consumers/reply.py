@@ -4,6 +4,7 @@ from dataclasses import replace
 from enum import StrEnum
 
 from consumers.llm.request import Completion, TooLong
+from stream.records import Step
 from stream.stage import Reject
 
 
@@ -23,6 +24,11 @@ def whole(result: Completion | TooLong, reasons: type[StrEnum]) -> Completion | 
     if not is_text(result.text):
         return Reject(reasons("not_text"), evidence(result.text))
     return replace(result, text=result.text.replace("\r\n", "\n").replace("\r", "\n"))
+
+
+def asked(step: Step, done: Completion) -> Step:
+    """Return a step with the model that gave a reply, and the tokens that it took."""
+    return replace(step, model=done.model, prompt_tokens=done.prompt_tokens, completion_tokens=done.completion_tokens)
 
 
 def too_long(result: TooLong, reasons: type[StrEnum]) -> Reject:

@@ -49,7 +49,7 @@ def read(seed: Seed, result: Completion | TooLong, max_prompt_tokens: int, step:
         return Reject(Reason.PROMPT_TOO_LONG, f"{result.prompt_tokens} tokens, the limit is {max_prompt_tokens}")
     if not says_yes(result.text):
         return Reject(Reason.NOT_GOOD, reply.evidence(result.text))
-    return replace(seed, steps=(*seed.steps, replace(step, model=result.model, verdict="yes")))
+    return replace(seed, steps=(*seed.steps, replace(reply.asked(step, result), verdict="yes")))
 
 
 def says_yes(verdict: str) -> bool:

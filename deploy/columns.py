@@ -1,18 +1,24 @@
 """The columns of an exported topic, as a table: name, type, what it holds, where it comes from.
 
 `examples` has columns made for training: a row is one conversation with its whole lineage, flat where people filter.
-Any other topic has the fields of its record, as they are.
+As messages it has the conversation in one column, in the form that trainers and chat templates take. Any other topic
+has the fields of its record, as they are.
 """
 
 import dataclasses
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
 
+from deploy.record_parts import steps_of
+from stream.errors import WrongConfig
 from stream.records import Example, Record, Step
+from stream.topics import Topic
+
+Form = Literal["columns", "messages"]
 
 R = TypeVar("R", bound=Record)
 
@@ -27,11 +33,20 @@ class Column(Generic[R]):
     value: Callable[[R], object]
 
 
-def steps(example: Example) -> tuple[Step, ...]:
-    """Return every step that led to the example, in the order of the stream."""
-    instruction = example.instruction
-    concepts = instruction.concepts
-    return (*concepts.seed.steps, concepts.step, instruction.step, example.response.step, example.step)
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: Literal["user", "assistant"]
+    content: str
+
+
+def conversation(example: Example) -> list[dict[str, str]]:
+    """Return an example as the messages of a chat."""
+    return [
+        {"role": "user", "content": example.instruction.text},
+        {"role": "assistant", "content": example.response.text},
+    ]
 
 
 Texts = tuple[str, ...]
@@ -87,17 +102,28 @@ EXAMPLE: tuple[Column[Example], ...] = (
            lambda e: e.instruction.concepts.seed.file.licence),
     Column("steps", Steps, "every step from file to example, in order: its stage, the version of the stage's code, the "
            "hash of its prompt, the model, the sampling seed, what it found",
-           lambda e: msgspec.to_builtins(steps(e))),
+           lambda e: msgspec.to_builtins(steps_of(e))),
+)
+
+_MESSAGES: Column[Example] = Column(
+    "messages", tuple[Message, ...], "the conversation: the task as the user's turn, the answer as the assistant's",
+    conversation,
 )
 # fmt: on
+AS_MESSAGES = (EXAMPLE[0], _MESSAGES, *(c for c in EXAMPLE[1:] if c.name not in ("instruction", "response")))
 
 
-def columns_of(record: type[Record]) -> tuple[Column[Any], ...]:
-    """Return the columns that a topic of such records is exported with."""
-    if record is Example:
-        return EXAMPLE
-    hints = typing.get_type_hints(record)
-    return tuple(_field(f.name, hints[f.name]) for f in dataclasses.fields(record))
+def columns_of(topic: Topic, form: Form = "columns") -> tuple[Column[Any], ...]:
+    """Return the columns that a topic is exported with.
+
+    Raises:  WrongConfig when its records are no conversations and shall be written as such.
+    """
+    if topic.record is Example:
+        return EXAMPLE if form == "columns" else AS_MESSAGES
+    if form == "messages":
+        raise WrongConfig(f"--format messages: topic {topic.name} holds no conversations, examples does")
+    hints = typing.get_type_hints(topic.record)
+    return tuple(_field(f.name, hints[f.name]) for f in dataclasses.fields(topic.record))
 
 
 def _field(name: str, kind: object) -> Column[Any]:

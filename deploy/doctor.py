@@ -16,6 +16,7 @@ from typing import Literal
 from rich.text import Text
 
 from consumers.pyright_cli import PyrightCLI
+from deploy.serving import vllm
 from sandbox import Sandbox, SandboxBroken
 from stream.errors import DependencyDown
 from trainer.base import PACKAGES
@@ -135,6 +136,13 @@ async def _command(name: str, command: list[str], advice: str) -> Finding:
     return Finding(name, "ok", "".join(first))
 
 
+async def _vllm(_: Path) -> Finding:
+    try:
+        return Finding("vllm", "ok", str(vllm.usable()))
+    except DependencyDown as err:
+        return Finding("vllm", "warn", str(err), "only a model in a directory needs it")
+
+
 async def _seedstream(_: Path) -> Finding:
     return Finding("seedstream", "ok", version("seedstream"))
 
@@ -148,6 +156,7 @@ CHECKS: tuple[Callable[[Path], Awaitable[Finding]], ...] = (
     _type_checker,
     _disk,
     _training,
+    _vllm,
     _git,
     _java,
     _maven,

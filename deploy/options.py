@@ -23,7 +23,10 @@ RecipeName = Annotated[str | None, typer.Option("--recipe", metavar="NAME|FILE",
 LLMUrl = Annotated[
     str | None, typer.Option("--llm", metavar="URL", help="An OpenAI-compatible server, for every stage that asks one.")
 ]
-Model = Annotated[str | None, typer.Option("--model", help="The model's name on that server.")]
+Model = Annotated[
+    str | None,
+    typer.Option("--model", help="The model's name on that server; without --llm a directory, to be served by vLLM."),
+]
 Api = Annotated[
     Literal["completions", "chat"] | None, typer.Option("--api", help="How it is asked: a base or a chat model.")
 ]

@@ -1,12 +1,15 @@
-"""The one place that builds clients. A pipeline is the stages to be run, each with its clients; a client that none of
-them needs is not built, so that looking at files asks for no model and no sandbox."""
+"""The one place that builds clients, and starts the server of a model that is in a directory. A pipeline is the stages
+to be run, each with its clients; a client that none of them needs is not built, so that looking at files asks for no
+model and no sandbox."""
 
 import asyncio
+import dataclasses
 import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from consumers import decontamination
 from consumers.llm.client import LLMClient
@@ -17,12 +20,15 @@ from consumers.pyright_cli import PyrightCLI
 from deploy.effective import NAME_A_MODEL
 from deploy.plan import Plan
 from deploy.recipe import StagePlan
+from deploy.serving.serve import vllm_server
+from deploy.serving.server import Place, Server
 from deploy.stages import Clients
 from sandbox import Sandbox, SandboxRefused
 from stream.errors import DependencyDown, Unavailable, WrongConfig
 from stream.outcomes import StageSpec
 
 PROBE_S = 0.5
+VLLM_LOG = "vllm.log"
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +39,7 @@ class Pipeline:
 
     specs: tuple[StageSpec, ...]
     servers: tuple[LLMClient, ...]
+    local: Server | None  # to be watched while the stages run
 
     def used(self) -> Mapping[str, Usage]:
         """Return what each stage has asked models for since the start."""
@@ -43,13 +50,18 @@ class Pipeline:
 
 
 @asynccontextmanager
-async def build(plan: Plan, stages: Sequence[StagePlan]) -> AsyncGenerator[Pipeline]:
-    """Build `stages` of a plan, and their clients for as long as the context lasts.
+async def build(plan: Plan, stages: Sequence[StagePlan], directory: Path) -> AsyncGenerator[Pipeline]:
+    """Build `stages` of a plan, and their clients for as long as the context lasts. What is served writes its log into
+    `directory`.
 
     Raises:  WrongConfig, also for a model that its server does not offer; DependencyDown when a server cannot be
              reached within the budget, or no sandbox starts here.
     """
     async with AsyncExitStack() as stack:
+        local = await _local(plan, stages, directory, stack)
+        if local is not None:
+            served = {name: dataclasses.replace(end, url=local.url) for name, end in plan.endpoints.items()}
+            plan = dataclasses.replace(plan, endpoints=served)
         servers = await _servers(plan, stages, stack)
         known = decontamination.load(tuple(plan.decontamination))
         if any(stage.kind.decontaminates for stage in stages):
@@ -65,7 +77,7 @@ async def build(plan: Plan, stages: Sequence[StagePlan]) -> AsyncGenerator[Pipel
             box=await _sandbox(plan, stages, stack),
         )
         specs = tuple(StageSpec(s.name, s.reads, s.writes, s.kind.build(s.params, clients)) for s in stages)
-        yield Pipeline(specs, tuple(servers.values()))
+        yield Pipeline(specs, tuple(servers.values()), local)
 
 
 def _asking(stages: Sequence[StagePlan]) -> list[str]:
@@ -94,6 +106,13 @@ async def _sandbox(plan: Plan, stages: Sequence[StagePlan], stack: AsyncExitStac
         return await stack.enter_async_context(Sandbox(plan.config.sandbox.slots, limits[0]))
     except SandboxRefused as err:
         raise DependencyDown(f"no program can be run: {err}; see `seedstream doctor`") from err
+
+
+async def _local(plan: Plan, stages: Sequence[StagePlan], directory: Path, stack: AsyncExitStack) -> Server | None:
+    """Start the server of the model that is in a directory, where a stage asks it."""
+    if plan.local is None or not _asking(stages):
+        return None
+    return await stack.enter_async_context(vllm_server(plan.local, Place(directory / VLLM_LOG)))
 
 
 async def _servers(plan: Plan, stages: Sequence[StagePlan], stack: AsyncExitStack) -> dict[Endpoint, LLMClient]:

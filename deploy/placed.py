@@ -1,5 +1,6 @@
-"""Paths in a file are relative to its own folder: those of a recipe or a config file, put so that they can be used."""
+"""Paths in the table [train] of a recipe or a config file are relative to the folder of the file."""
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -7,15 +8,13 @@ from typing import Any, cast
 from stream.config import Document
 
 
-def placed(document: Document, folder: Path) -> Document:
-    """Return the document with its paths relative to where we are: a folder of prompts, which is written with a "/",
-    accelerate's config, and a base model, which is a folder where there is one, else a name on the hub."""
-    changed: dict[str, Any] = {}
-    prompts, train = document.data.get("prompts"), document.data.get("train")
-    if isinstance(prompts, str) and "/" in prompts:
-        changed["prompts"] = str(folder / prompts)
-    if isinstance(train, dict):
-        table = cast("Mapping[str, Any]", train)
-        named = {key: value for key in ("base", "accelerate") if isinstance(value := table.get(key), str)}
-        changed["train"] = {**table, **{key: str(folder / v) for key, v in named.items() if (folder / v).exists()}}
-    return Document(document.name, document.text, {**document.data, **changed})
+def training_placed(document: Document, folder: Path) -> Document:
+    """Return the document with accelerate's config and the base model of its table [train] taken from `folder`, where
+    they are there: a base that is no folder is a name on the hub."""
+    train = document.data.get("train")
+    if not isinstance(train, dict):
+        return document
+    table = cast("Mapping[str, Any]", train)
+    named = {key: value for key in ("base", "accelerate") if isinstance(value := table.get(key), str)}
+    paths = {key: str(folder / value) for key, value in named.items() if (folder / value).exists()}
+    return dataclasses.replace(document, data={**document.data, "train": {**table, **paths}})

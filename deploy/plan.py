@@ -14,9 +14,14 @@ from deploy import recipe as recipes
 from deploy import settings
 from deploy.effective import Asked, effective
 from deploy.recipe import Recipe
+from deploy.serving import checkpoint
+from deploy.serving.checkpoint import Checkpoint
 from deploy.settings import Config
 from stream.config import Document, refuse, suggestion
 from stream.errors import WrongConfig
+
+NOT_SERVED_YET = "http://127.0.0.1"
+"""The url of a model in a directory, until its server has a port."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,7 @@ class Plan:
     config: Config
     prompts: Mapping[str, FewShot]  # of each stage that asks a model
     endpoints: Mapping[str, Endpoint]  # of each stage whose model is named
+    local: Checkpoint | None  # to be served for as long as the stages run; until then its endpoints have no true url
     decontamination: Mapping[Path, str]  # files, and the hash of their content
 
     def effective(self) -> dict[str, Any]:
@@ -61,13 +67,31 @@ def plan(flags: Flags) -> Plan:
         config = dataclasses.replace(config, start_budget_s=flags.start_budget_s)
     recipe = recipes.load(flags.recipe or config.recipe, document)
     asking = [stage for stage in recipe.stages if stage.kind.asks]
+    local = _local(flags, config, recipe)
     prompts = {stage.name: prompt.load(recipe.prompts, stage.name) for stage in asking}
     endpoints = {
-        stage.name: end for stage in asking if (end := _endpoint(stage.llm, stage.name, flags, config, document))
+        stage.name: end
+        for stage in asking
+        if (end := _local_endpoint(local, flags) or _endpoint(stage.llm, stage.name, flags, config, document))
     }
     base = flags.config.parent if flags.config else Path()
     decontamination = {base / name: _sha256(base / name) for name in config.decontamination}
-    return Plan(recipe, config, prompts, endpoints, decontamination)
+    return Plan(recipe, config, prompts, endpoints, local, decontamination)
+
+
+def _local(flags: Flags, config: Config, recipe: Recipe) -> Checkpoint | None:
+    """Return the model to serve: in the directory that --model names, else the recipe's own where no server is named.
+    None where a server is asked."""
+    if flags.llm is not None:
+        return None
+    if flags.model is not None:
+        path = Path(flags.model).expanduser()
+        return checkpoint.read(path) if path.is_dir() or flags.model.startswith((".", "/", "~")) else None
+    return checkpoint.read(checkpoint.find(recipe.model)) if recipe.model and not config.llm else None
+
+
+def _local_endpoint(local: Checkpoint | None, flags: Flags) -> Endpoint | None:
+    return Endpoint(NOT_SERVED_YET, local.name, flags.api or "completions", context=local.context) if local else None
 
 
 def _endpoint(

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from deploy.placed import placed
+from deploy.placed import training_placed
 from deploy.stages import KINDS, Kind
 from producers.rules import Rules
 from stream import config
@@ -52,6 +52,7 @@ class Recipe:
     description: str
     seed: int  # of every sampling
     prompts: str  # the name of a built-in set of prompts, or the path of a folder
+    model: str | None  # to serve where no other is named: the name of one that is shipped, or the path of a directory
     source: Rules
     stages: tuple[StagePlan, ...]
     train: Train = field(default_factory=Train)  # off unless it names a base model
@@ -77,6 +78,7 @@ class _Top:
     prompts: str
     description: str = ""
     extends: str | None = None
+    model: str | None = None
     source: Rules = field(default_factory=Rules)
     train: Train = field(default_factory=Train)
 
@@ -124,7 +126,8 @@ def load(recipe: str, over: Document | None = None) -> Recipe:
     top = config.convert(merged, _Top, documents)
     plans = {name: _plan(name, table, documents) for name, table in top.stages.items()}
     stages = _in_order(plans, documents)
-    return Recipe(Path(chain[0].name).stem, top.description, top.seed, top.prompts, top.source, stages, top.train)
+    name = Path(chain[0].name).stem
+    return Recipe(name, top.description, top.seed, top.prompts, top.model, top.source, stages, top.train)
 
 
 def chain_of(path: Path) -> list[Document]:
@@ -135,7 +138,8 @@ def chain_of(path: Path) -> list[Document]:
         if path.resolve() in seen:
             config.refuse("these recipes extend each other in a circle", [documents[-1]], ("extends",))
         seen.append(path.resolve())
-        document = placed(config.read(path), path.parent)
+        document = config.placed(config.read(path), path.parent, ("prompts", "model"))
+        document = training_placed(document, path.parent)
         documents.append(document)
         base = document.data.get("extends")
         if base is None:

@@ -11,9 +11,9 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from deploy.columns import steps
 from deploy.funnel import Count
 from deploy.lineage import Found
+from deploy.record_parts import steps_of
 from producers.source import Summary
 from stream.records import DeadLetter, Example, File, Record, Rejected, Step
 
@@ -70,7 +70,7 @@ def example(shown: Example) -> RenderableType:
         _heading(f"tests: {shown.execution.verdict}"),
         code(shown.response.tests, instruction.language),
         _heading("lineage"),
-        *(Text(step_line(step)) for step in steps(shown)),
+        *(Text(step_line(step)) for step in steps_of(shown)),
         Text(f"example {shown.key}"),
     )
 

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from deploy.live import View
 from deploy.recipe import SOURCE_TOPIC
+from deploy.serving.server import Server
 from stream.bus import Bus
 from stream.errors import Fatal
 from stream.idle import wait_until_idle, watch_lag
@@ -35,6 +36,7 @@ class Work:
     sources: Sequence[Source]
     limit: int | None  # new files at most
     until_idle: bool  # else for ever
+    local: Server | None = None  # a model's server that is ours, to be started again when it dies
 
 
 class Stop:
@@ -81,6 +83,8 @@ async def run(
     parts: list[Coroutine[None, None, object]] = [
         run_stage(bus, spec, settings, stats[spec.name], stop.event) for spec in work.specs
     ]
+    if work.local is not None:
+        parts.append(work.local.watch(stop.event))
     parts.append(_feed(bus, work, stats, stop.event, sources_done, view))
     if work.until_idle:
         parts.append(_stop_when_idle(bus, work, sources_done, stop.event))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from consumers.llm.endpoint import Endpoint
-from deploy.placed import placed
+from deploy.placed import training_placed
 from stream import config
 from stream.config import Document
 from stream.logs import Format
@@ -61,5 +61,5 @@ def read(path: Path | None) -> tuple[Config, Document | None]:
     """
     if path is None:
         return Config(), None
-    document = placed(config.read(path), path.parent)
+    document = training_placed(config.placed(config.read(path), path.parent, ("prompts",)), path.parent)
     return config.convert(document.data, Config, [document]), document

@@ -1,7 +1,9 @@
 """One stage on a few records, outside of any stream: the loop in which prompts and filters are made."""
 
 import sys
+import tempfile
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -52,7 +54,7 @@ async def try_stage(plan: Plan, stage: StagePlan, show_prompt: bool) -> int:
     Raises:  WrongConfig; what the stage's clients raise.
     """
     if not show_prompt:
-        async with build(plan, [stage]) as pipeline:
+        async with build(plan, [stage], Path(tempfile.gettempdir())) as pipeline:
             return await _each(pipeline.specs[0].shape, stage, sys.stdin.buffer, outcomes=True)
     if not stage.kind.asks:
         raise WrongConfig(f"stage {stage.name} asks no model: it has no prompt to show")

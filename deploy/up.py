@@ -73,7 +73,7 @@ async def up(start: Start) -> int:
         if start.metrics_port is not None:
             serve(stats.values(), start.metrics_port)
         view = View(list(stats.values()), lambda: sum(pipeline.used().values(), Usage()))
-        work = running.Work(pipeline.specs, sources, start.limit, start.until_idle)
+        work = running.Work(pipeline.specs, sources, start.limit, start.until_idle, pipeline.local)
         async with train_beside.beside(bus, _training(start), start.directory, view.tell_training) as trainer:
             interrupted = await running.run(bus, work, start.plan.config.runner, stats, view, console)
             if trainer is not None and start.until_idle and not interrupted:
@@ -105,7 +105,7 @@ async def _opened(start: Start) -> AsyncGenerator[tuple[Bus, Pipeline]]:
     recipe, config = start.plan.effective(), start.plan.config
     async with Embedded.open(start.directory, start.namespace, partitions=config.partitions) as bus:
         goes_on = await begun(bus, recipe, REMEDY)
-        async with build(start.plan, start.stages) as pipeline:
+        async with build(start.plan, start.stages, start.directory) as pipeline:
             await bus.create(topics_of(start.plan.recipe))
             if goes_on:
                 await _tell_rest(bus, pipeline.specs)

@@ -95,6 +95,17 @@ def parse(text: str, name: str = "<text>") -> Document:
         raise WrongConfig(f"{name} is not TOML: {err}") from err
 
 
+def placed(document: Document, folder: Path, keys: Sequence[str]) -> Document:
+    """Return the document with the paths among the values of `keys`, those with a "/", taken from `folder`.
+
+    >>> placed(parse('a = "./x"\nb = "y"\n'), Path("in"), ("a", "b", "c")).data
+    {'a': 'in/x', 'b': 'y'}
+    """
+    found = {key: value for key in keys if isinstance(value := document.data.get(key), str) and "/" in value}
+    paths = {key: str(folder / value) for key, value in found.items()}
+    return dataclasses.replace(document, data={**document.data, **paths})
+
+
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """Return `base` with the values of `over` in place of its own; tables merge, all else is replaced whole.
 

@@ -71,6 +71,8 @@ class Step:
     model: str | None = None
     sampling_seed: int | None = None
     verdict: str | None = None  # what the step found: "0 errors", "yes", "pass"
+    prompt_tokens: int | None = None  # of the request, where a model was asked for one sample; see also Response
+    completion_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +256,37 @@ class Model:
 
 
 @dataclass(frozen=True, slots=True)
+class PassAt:
+    """pass@k of a benchmark: the mean over its problems, and the 95% confidence interval around it. All in [0, 1]."""
+
+    k: int
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Topic `scores`: what a model scored on a benchmark when it was asked in one way."""
+
+    model_id: str  # of topic `models`, or the name that a server gives a model which was not trained here
+    benchmark: str
+    benchmark_sha256: str  # of the problems asked, their tests included
+    setting: str  # how it was asked: "completions, greedy"
+    samples: int  # of each problem
+    passed: tuple[int, ...]  # samples that passed, of each problem in the benchmark's order
+    pass_at: tuple[PassAt, ...]
+    prompt_tokens: int  # of all samples together
+    completion_tokens: int
+    step: Step
+
+    @property
+    def key(self) -> str:
+        """The score id: a later score of the same model, benchmark and setting takes the place of an earlier one."""
+        return digest(self.model_id, self.benchmark, self.setting)
+
+
+@dataclass(frozen=True, slots=True)
 class Rejected:
     """Topic `rejects`: a record that a model, a source or a rule turned down."""
 
@@ -326,6 +359,7 @@ Record = (
     | Executions
     | Example
     | Model
+    | Score
     | Rejected
     | DeadLetter
     | RecipeText

@@ -16,6 +16,7 @@ from stream.records import (
     Record,
     Rejected,
     Responses,
+    Score,
     Seed,
     SourceFile,
     StateChange,
@@ -49,6 +50,7 @@ TOPICS: dict[str, Topic] = {t.name: t for t in (
     Topic("executions",   Executions,   "instruction id", 1,          "pruned"),     # the order of selection
     Topic("examples",     Example,      "instruction id", None,       "compacted"),
     Topic("models",       Model,        "model id",       1,          "compacted"),
+    Topic("scores",       Score,        "score id",       1,          "compacted"),
     Topic("rejects",      Rejected,     "record id",      None,       "pruned"),
     Topic("dead",         DeadLetter,   "record id",      None,       "pruned"),
     Topic("recipe",       RecipeText,   "\"recipe\"",     1,          "compacted"),
@@ -58,7 +60,7 @@ TOPICS: dict[str, Topic] = {t.name: t for t in (
 REJECTS, DEAD, RECIPE = TOPICS["rejects"], TOPICS["dead"], TOPICS["recipe"]
 
 JOB_TOPICS = frozenset({"models", "scores"})
-"""What jobs write: no one input of a stage became such a record, so it has no cause."""
+"""Written by jobs, which make one record of many: it has no single cause, and there is nothing to conserve."""
 
 
 def state_topic(stage: str) -> Topic:

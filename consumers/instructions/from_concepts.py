@@ -5,7 +5,7 @@ is not shown: a task made from concepts alone leaks less of it.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeVar
 
@@ -105,7 +105,7 @@ def read(concepts: Concepts, wanted: Properties, result: Completion | TooLong, s
         wanted.difficulty,
         wanted.language,
         done.text.strip(),
-        replace(step, model=done.model),
+        reply.asked(step, done),
     )
 
 

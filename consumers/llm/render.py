@@ -14,7 +14,11 @@ def completion_text(prompt: Prompt) -> str:
     ## Example 1
     1 + 1
     = 2
+    >>> completion_text(Prompt("", (), "", "def add(a, b):\\n"))
+    'def add(a, b):\\n'
     """
+    if not (prompt.system or prompt.shots or prompt.ask):
+        return prompt.prefill
     parts = [f"{shot.ask}\n{shot.reply}" for shot in prompt.shots] + [f"{prompt.ask}\n{prompt.prefill}"]
     examples = [f"## Example {number}\n{part}" for number, part in enumerate(parts, 1)]
     return "\n\n".join([prompt.system, *examples] if prompt.system else examples)

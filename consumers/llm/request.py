@@ -35,7 +35,7 @@ class Prompt:
 
     and the model goes on from `prefill`. As chat it is a system message, a user and an assistant message for each
     shot, and a last user message; a reply that begins with `prefill` has it taken off. Either way
-    `Completion.text` is what follows `prefill`.
+    `Completion.text` is what follows `prefill`. A prompt of a prefill alone is that text, for completions only.
     """
 
     system: str

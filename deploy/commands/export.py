@@ -2,31 +2,47 @@
 
 import asyncio
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from deploy.options import NAMESPACE, BusUrl, Dir, Json, Namespace, bus_directory, put_json, say
+from deploy.options import NAMESPACE, BusUrl, ConfigFile, Dir, Json, Namespace, bus_directory, put_json, say
 
 app = typer.Typer()
 
+Form = Annotated[
+    Literal["columns", "messages"],
+    typer.Option("--format", help="A column each for instruction and response, or one of chat messages."),
+]
+TestShare = Annotated[
+    float, typer.Option("--test-share", min=0, max=1, help="A test split: rows alike stay together. [0: one split]")
+]
 
-@app.command(epilog="Example: seedstream export dataset --dir run")
+
+@app.command(epilog="Example: seedstream export dataset --dir run --format messages --test-share 0.1")
 def export(
     into: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to write; made when it is not there.")],
     topic: Annotated[str, typer.Option("--topic", help="The topic to export.")] = "examples",
+    form: Form = "columns",
+    test_share: TestShare = 0.0,
     directory: Dir = None,
     bus: BusUrl = None,
     namespace: Namespace = NAMESPACE,
+    config: ConfigFile = None,
     as_json: Json = False,
 ) -> None:
-    """Write a topic as Parquet and JSONL with a dataset card. Equal content gives equal bytes."""
-    from deploy.export import export_from
+    """Write a topic as Parquet and JSONL with a dataset card, for `datasets.load_dataset`. Equal content gives equal
+    bytes. With --config the card says what the models cost."""
+    from deploy.export import Wanted, export_from
+    from deploy.settings import read
 
-    written = asyncio.run(export_from(bus_directory(directory, bus), namespace, topic, into))
+    prices = {end.model: end for end in read(config)[0].llm.values()}
+    wanted = Wanted(form, test_share, prices)
+    written = asyncio.run(export_from(bus_directory(directory, bus), namespace, topic, into, wanted))
     if as_json:
-        put_json({"rows": written.rows, "files": [str(path) for path in written.files]})
+        put_json({"rows": written.rows, "splits": written.splits, "files": [str(path) for path in written.files]})
         return
     for path in written.files:
         print(path)
-    say(f"{written.rows:,} rows")
+    parts = [f"{rows:,} in {name}" for name, rows in written.splits.items()] if test_share else []
+    say(f"{written.rows:,} rows{': ' if parts else ''}{', '.join(parts)}")

@@ -32,7 +32,7 @@ def whole(question: Question, seed: int | None, shares: Shares) -> str:
     """Return the whole reply, from its heading to where a model would go on with an example of its own."""
     dice = Dice(question.stage, question.ask, seed)
     if question.stage is Stage.OTHER:
-        return f"Nothing is known about this; {dice.word(8)} is as good an answer as any."
+        return solution(question.ask, dice, shares)
     text = {
         Stage.SEEDS: lambda: verdict(code_of(question.ask), shares),
         Stage.CONCEPTS: lambda: ", ".join(concepts(code_of(question.ask))),
@@ -201,6 +201,19 @@ def _outro(task: Task, dice: Dice) -> str:
 def _tests(task: Task, dice: Dice) -> str:
     rows = [[dice.number(-20, 60) for _ in range(dice.number(3, 9))] for _ in range(dice.number(2, 4))]
     return "\n".join(f"assert {task.call}({row}) == {task.expected(row)}" for row in [*rows, []])
+
+
+# --- a task that somebody else puts, such as a benchmark
+
+
+def solution(ask: str, dice: Dice, shares: Shares) -> str:
+    """Return a solution without tests: as code where the question is a docstring to go on from, else in a block."""
+    task = tasks.recognise(ask)
+    quality = _quality(dice, shares)
+    if task is None or quality == "unparsable":
+        return f"Nothing is known about this; {dice.word(8)} is as good an answer as any."
+    code = _code(task, quality, dice)
+    return f"{code}\n\nprint({task.call}([]))\n" if ask.endswith('"""\n') else f"So:\n\n```python\n{code}\n```"
 
 
 def _parsed(code: str) -> ast.Module | None:

@@ -2,31 +2,38 @@
 
 import json
 import platform
+import re
 import statistics
 import sysconfig
 import tokenize
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from importlib.metadata import files
 from pathlib import Path
 
 from stream.records import File, SourceFile, file_id
 
-
-def standard_library() -> list[SourceFile]:
-    """Return every source file of it that can be decoded, in the order of their paths."""
-    return _sources("stdlib", Path(sysconfig.get_paths()["stdlib"]))
+BASE = Path(__file__).parents[2] / "requirements" / "base.txt"
 
 
 def installed_packages() -> list[SourceFile]:
-    """Return every source file of what our pinned requirements install, in the order of their paths."""
-    return _sources("site-packages", Path(sysconfig.get_paths()["purelib"]))
+    """Return every source file of what our base requirements install, in the order of their paths."""
+    pinned = re.findall(r"^([\w.-]+)(?:\[.*\])?==", BASE.read_text(encoding="utf-8"), re.MULTILINE)
+    root = Path(sysconfig.get_paths()["purelib"])
+    paths = {root / file for name in pinned for file in files(name) or () if file.suffix == ".py"}
+    return _sources("site-packages", root, sorted(path for path in paths if path.is_file()))
 
 
-def _sources(name: str, root: Path) -> list[SourceFile]:
+def standard_library() -> list[SourceFile]:
+    """Return every source file of it that can be decoded, in the order of their paths."""
+    root = Path(sysconfig.get_paths()["stdlib"])
+    found = (path for path in sorted(root.rglob("*.py")) if "site-packages" not in path.relative_to(root).parts)
+    return _sources("stdlib", root, found)
+
+
+def _sources(name: str, root: Path, paths: Iterable[Path]) -> list[SourceFile]:
     sources: list[SourceFile] = []
-    for path in sorted(root.rglob("*.py")):
+    for path in paths:
         relative = path.relative_to(root)
-        if "site-packages" in relative.parts:
-            continue
         try:
             with tokenize.open(path) as file:
                 text = file.read()

@@ -15,8 +15,7 @@ from tests.records import seed
 
 kinds: tuple[type[Record], ...] = get_args(Record)
 
-# JSON has no other floats; who measures a figure refuses one that is no number.
-st.register_type_strategy(float, st.floats(allow_nan=False, allow_infinity=False))
+st.register_type_strategy(float, st.floats(allow_nan=False, allow_infinity=False))  # JSON has neither, nor have we
 
 json: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False) | st.text(),

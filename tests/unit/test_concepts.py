@@ -29,7 +29,8 @@ async def test_concepts_are_split_at_commas() -> None:
     [request] = llm.asked
     assert named.concepts_id == request.request_id == derived_id(seed().seed_id, "concepts", 0)
     sha256 = prompt.load("selfcodealign", "concepts").sha256
-    assert named.step == Step("concepts", concepts.VERSION, sha256, "m", sampling_seed(request.request_id, 3407))
+    number, tokens = sampling_seed(request.request_id, 3407), {"prompt_tokens": 100, "completion_tokens": 7}
+    assert named.step == Step("concepts", concepts.VERSION, sha256, "m", number, **tokens)
     assert request.seed == named.step.sampling_seed
 
 

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from deploy.columns import EXAMPLE, columns_of
-from deploy.export import CARD, Exported, export
+from deploy.export import CARD, Exported, Wanted, export
+from deploy.story import Story
 from stream.bus import Message
 from stream.codec import encode
 from stream.embedded import Embedded
@@ -34,12 +35,13 @@ from stream.records import (
     digest,
 )
 from stream.topics import TOPICS, Topic
+from tests.stage_runs import source_file
 
 parquet: Any = importlib.import_module("pyarrow.parquet")
 
 
-def example(n: int, text: str = "Write it.") -> Example:
-    file = File(FileId(digest("f", n)), "src", f"a/{n}.py", "python", None, None, "MIT")
+def example(n: int, text: str = "Write it.", licence: str = "MIT") -> Example:
+    file = File(FileId(digest("f", n)), "src", f"a/{n}.py", "python", None, None, licence)
     step = Step("typed", 1, verdict="0 errors")
     seed = Seed(SeedId(digest("s", n)), file, 0, 3, "function", "f", "def f(): ...", digest("code"), (), (step,))
     concepts = Concepts(ConceptsId(digest("c", n)), seed, ("a|b", "naïve\n"), Step("concepts", 1, "p", "m", 7))
@@ -50,13 +52,20 @@ def example(n: int, text: str = "Write it.") -> Example:
     return Example(instruction, response, Execution(response.index, "pass", ""), Step("examples", 1))
 
 
-async def exported(bus_dir: Path, into: Path, topic: Topic, records: Sequence[Record]) -> Exported:
+async def exported(
+    bus_dir: Path,
+    into: Path,
+    topic: Topic,
+    records: Sequence[Record],
+    wanted: Wanted | None = None,
+    told: Story | None = None,
+) -> Exported:
     async with Embedded.open(bus_dir, "main", partitions=3) as bus:
         await bus.create([topic])
         async with bus.appender("test") as appender:
             for record in records:
                 await appender.append([Message(topic.name, record.key, encode(record))])
-        return await export(bus, topic, into, '{"name":"r"}')
+        return await export(bus, topic, into, wanted, told)
 
 
 async def test_equal_content_gives_equal_bytes_whatever_its_order_in_the_log(tmp_path: Path):
@@ -102,7 +111,7 @@ async def test_the_card_documents_every_column_and_counts_what_is_in_it(tmp_path
     card = (tmp_path / "out" / CARD).read_text()
     for column in EXAMPLE:
         assert column.doc and f"| `{column.name}` |" in card
-    assert "| MIT | 3 |" in card and '"name": "r"' in card
+    assert "| MIT | 3 |" in card and "Apache" not in card
 
 
 async def test_an_empty_topic_exports_as_files_with_columns_and_no_rows(tmp_path: Path):
@@ -113,7 +122,7 @@ async def test_an_empty_topic_exports_as_files_with_columns_and_no_rows(tmp_path
 
 @pytest.mark.parametrize("topic", [t for t in TOPICS.values() if t.name != "examples"], ids=lambda t: t.name)
 async def test_any_topic_has_the_fields_of_its_record_as_columns(topic: Topic, tmp_path: Path):
-    assert [c.name for c in columns_of(topic.record)] == [f.name for f in dataclasses.fields(topic.record)]
+    assert [c.name for c in columns_of(topic)] == [f.name for f in dataclasses.fields(topic.record)]
     assert (await exported(tmp_path / "bus", tmp_path / "out", topic, [])).rows == 0
 
 
@@ -131,3 +140,95 @@ async def test_a_failed_export_leaves_the_files_of_the_earlier_one(tmp_path: Pat
         await exported(tmp_path / "b", tmp_path / "out", torn, [Rejected("i", "s", "r", "e")])
     assert [f.read_bytes() for f in first.files] == before
     assert len(list((tmp_path / "out").iterdir())) == len(before)
+
+
+def rows_of(path: Path) -> list[dict[str, Any]]:
+    return parquet.read_table(path).to_pylist()
+
+
+def unlike(n: int) -> Example:
+    """An example that is like no other: its texts are words of its own."""
+    made = example(n, " ".join(f"i{n}x{k}" for k in range(12)))
+    response = dataclasses.replace(made.response, text=" ".join(f"r{n}x{k}" for k in range(12)))
+    seed = dataclasses.replace(made.instruction.concepts.seed, code=" ".join(f"s{n}x{k}" for k in range(12)))
+    concepts = dataclasses.replace(made.instruction.concepts, seed=seed)
+    instruction = dataclasses.replace(made.instruction, concepts=concepts)
+    return dataclasses.replace(made, instruction=instruction, response=response)
+
+
+async def test_as_messages_a_row_is_a_conversation_with_its_lineage(tmp_path: Path):
+    await exported(tmp_path / "bus", tmp_path / "out", TOPICS["examples"], [example(1)], Wanted("messages"))
+    [row] = rows_of(tmp_path / "out" / "examples.parquet")
+    assert row["messages"] == [
+        {"role": "user", "content": "Write it."},
+        {"role": "assistant", "content": "```python\n```"},
+    ]
+    assert row.keys() == {c.name for c in EXAMPLE} - {"instruction", "response"} | {"messages"}
+    assert row["licence"] == "MIT" and row["steps"]
+
+
+async def test_a_topic_without_conversations_is_refused_as_messages(tmp_path: Path):
+    with pytest.raises(WrongConfig, match="--format messages: topic rejects holds no conversations, examples does"):
+        await exported(tmp_path / "bus", tmp_path / "out", TOPICS["rejects"], [], Wanted("messages"))
+
+
+async def test_a_split_has_files_of_its_own_and_every_row_stands_in_one(tmp_path: Path):
+    out = tmp_path / "out"
+    twin = dataclasses.replace(unlike(7), response=unlike(3).response)
+    examples = [*(unlike(n) for n in range(40) if n != 7), twin]
+    done = await exported(tmp_path / "bus", out, TOPICS["examples"], examples, Wanted(test_share=0.3))
+    train, test = (rows_of(out / f"examples-{name}.parquet") for name in ("train", "test"))
+    assert done.splits == {"train": len(train), "test": len(test)} and len(test) > 3
+    ids = [{row["id"] for row in rows} for rows in (train, test)]
+    assert ids[0] | ids[1] == {e.key for e in examples} and not ids[0] & ids[1]
+    assert any({unlike(3).key, twin.key} <= of_split for of_split in ids)
+    assert [json.loads(line) for line in (out / "examples-test.jsonl").read_text().splitlines()] == test
+    card = (out / CARD).read_text()
+    assert "39 groups of near-duplicates, the largest of 2" in card
+    assert '  - split: test\n    path: "examples-test.parquet"' in card
+
+
+async def test_a_split_of_equal_content_has_equal_bytes(tmp_path: Path):
+    examples = [unlike(n) for n in range(20)]
+    runs: list[list[bytes]] = []
+    for name in ("a", "b"):
+        done = await exported(
+            tmp_path / name, tmp_path / f"out-{name}", TOPICS["examples"], examples, Wanted("messages", 0.3)
+        )
+        runs.append([f.read_bytes() for f in done.files])
+        random.Random(1).shuffle(examples)
+    assert runs[0] == runs[1]
+
+
+async def test_an_export_with_other_options_leaves_no_file_of_the_one_before(tmp_path: Path):
+    out, examples = tmp_path / "out", [unlike(n) for n in range(20)]
+    (tmp_path / "out").mkdir()
+    (out / "mine.txt").write_text("not ours")
+    for wanted in (Wanted(), Wanted(test_share=0.3), Wanted()):
+        done = await exported(tmp_path / "bus", out, TOPICS["examples"], examples, wanted)
+        assert {f.name for f in out.iterdir()} == {f.name for f in done.files} | {"mine.txt"}
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.0, float("nan")])
+def test_a_share_outside_its_bounds_is_refused(share: float):
+    with pytest.raises(WrongConfig, match="--test-share"):
+        Wanted(test_share=share)
+
+
+async def test_files_can_be_split_and_a_topic_of_no_texts_cannot(tmp_path: Path):
+    files = [source_file(f"{n}.py", text=f"x{n} = {n}\ny{n} = 1\nz{n} = 2\nw{n}{n} = 3\nv{n} = 4\n") for n in range(20)]
+    done = await exported(tmp_path / "a", tmp_path / "out", TOPICS["files"], files, Wanted(test_share=0.3))
+    assert done.rows == 20 and min(done.splits.values()) > 0
+    with pytest.raises(WrongConfig, match="holds no texts"):
+        reject = Rejected("id", "s", "r", "e")
+        await exported(tmp_path / "b", tmp_path / "out", TOPICS["rejects"], [reject], Wanted(test_share=0.3))
+
+
+async def test_the_card_counts_licences_sources_models_and_prompts(tmp_path: Path):
+    records = [example(1), example(2, licence="GPL-3.0-only"), example(3)]
+    await exported(tmp_path / "bus", tmp_path / "out", TOPICS["examples"], records)
+    card = (tmp_path / "out" / CARD).read_text()
+    assert card.startswith("---\nlicense:\n- mit\n- other\nlanguage:\n- en\n")
+    assert "| MIT | 2 |\n| GPL-3.0-only | 1 |" in card and "| src |  |  | 3 |" in card
+    assert "3 different seeds" in card and "| responses | 1 | p | m | 3 |" in card
+    assert "funnel" not in card  # nothing is known of the stream

@@ -229,3 +229,13 @@ def test_a_text_of_one_megabyte_is_indexed() -> None:
 def test_more_bands_than_permutations_are_refused() -> None:
     with pytest.raises(ValueError, match="32 bands of 5 rows need 160 permutations, got 128"):
         NearDuplicates(0.5, 5, 128, 32, 5)
+
+
+def test_every_kept_text_that_is_similar_enough_is_found_first_kept_first() -> None:
+    kept = index()
+    texts = {"one": program(1), "other": program(2), "like one": f"{program(1)}\nend", "also": program(1).upper()}
+    for id_, text in texts.items():
+        keep(kept, id_, text)
+    assert [match.id for match in kept.near(kept.sketch(program(1)))] == ["one", "like one", "also"]
+    assert kept.nearest(kept.sketch(program(1))) == Match("one", 1.0)
+    assert kept.near(kept.sketch(program(3))) == []

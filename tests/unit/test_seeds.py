@@ -25,7 +25,7 @@ async def test_a_good_docstring_passes_with_a_step_that_says_how_it_was_judged()
     [passed] = outcome.emitted
     request_id = derived_id(seed().seed_id, "seeds", 0)
     few_shot = prompt.load("selfcodealign", "seeds")
-    step = Step("seeds", seeds.VERSION, few_shot.sha256, "m", sampling_seed(request_id, 3407), "yes")
+    step = Step("seeds", seeds.VERSION, few_shot.sha256, "m", sampling_seed(request_id, 3407), "yes", 100, 1)
     assert passed.steps == (*seed().steps, step)
     assert (passed.code, passed.seed_id, outcome.rejected) == (CODE, seed().seed_id, ())
 

@@ -1,0 +1,129 @@
+"""`seedstream evaluate` and `seedstream scores`."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from deploy.options import (
+    NAMESPACE,
+    Api,
+    BusUrl,
+    ConfigFile,
+    Dir,
+    Json,
+    LLMUrl,
+    Namespace,
+    StartBudget,
+    bus_directory,
+    say,
+)
+from stream.errors import WrongConfig
+
+app = typer.Typer()
+
+Benchmarks = Annotated[
+    list[str],
+    typer.Option(
+        "--benchmark",
+        metavar="NAME|FILE",
+        help="humaneval, mbpp, humaneval+, mbpp+, or a file in their form. Repeatable.",
+    ),
+]
+File = Annotated[
+    Path | None, typer.Option("--file", metavar="PATH", help="The benchmark's file, or a folder that has it. [the hub]")
+]
+TemplateFile = Annotated[
+    Path | None, typer.Option("--template", metavar="FILE", help="A prompt with $instruction, as the model was tuned.")
+]
+Ks = Annotated[list[int], typer.Option("--k", min=1, help="Report pass@k. Repeatable. [1, 10, 100]")]
+Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where answers, results and the plot are kept.")]
+EXAMPLE = (
+    "Example: seedstream evaluate Qwen/Qwen2.5-Coder-7B --benchmark humaneval --file HumanEval.jsonl.gz "
+    "--llm http://localhost:8000"
+)
+
+
+@app.command(epilog=EXAMPLE)
+def evaluate(
+    model: Annotated[str, typer.Argument(metavar="[MODEL]", help="The model's name on the server.")] = "",
+    benchmark: Benchmarks = [],  # noqa: B006 - typer copies it
+    file: File = None,
+    llm: LLMUrl = None,
+    api: Api = None,
+    template: TemplateFile = None,
+    config: ConfigFile = None,
+    samples: Annotated[int, typer.Option("--samples", min=1, help="Of each problem.")] = 1,
+    temperature: Annotated[float, typer.Option("--temperature", min=0, help="0 is greedy.")] = 0.0,
+    top_p: Annotated[float, typer.Option("--top-p", min=0, max=1, help="Nucleus sampling.")] = 1.0,
+    max_tokens: Annotated[int, typer.Option("--max-tokens", min=1, help="Of a reply.")] = 1_024,
+    seed: Annotated[int, typer.Option("--seed", help="Sampling seeds are hashes of it and of what is asked.")] = 3407,
+    k: Ks = [],  # noqa: B006
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="The first problems alone.")] = None,
+    cpu_s: Annotated[float, typer.Option("--cpu-s", min=0.1, help="CPU seconds that a program may take.")] = 10.0,
+    out: Out = Path("evaluation"),
+    directory: Dir = None,
+    bus: BusUrl = None,
+    namespace: Namespace = NAMESPACE,
+    start_budget_s: StartBudget = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Run the benchmark's own solutions instead: each must pass.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Score a model on a benchmark: pass@k, each program run in the sandbox. Goes on where a killed run ended.
+
+    With --dir or --bus the score is published in that stream, and all its scores are shown.
+    """
+    from deploy import evaluating
+    from trainer import benchmarks
+    from trainer.evaluate import Job, Samples
+
+    if not benchmark:
+        raise WrongConfig(f"name a benchmark: --benchmark {'|'.join(benchmarks.PUBLISHED)}|FILE")
+    if not model and not check:
+        raise WrongConfig("name the model to evaluate, as its server does")
+    stream = (bus_directory(directory, bus), namespace) if directory or bus else None
+    endpoint, settings = evaluating.endpoint_of(model, llm, api, config) if model else (None, None)
+    try:
+        drawn = Samples(samples, temperature, top_p, max_tokens, seed)
+    except ValueError as err:
+        raise WrongConfig(f"--samples {samples}, --temperature {temperature:g}, --top-p {top_p:g}: {err}") from err
+    asking = evaluating.asking_of(endpoint.api if endpoint else "completions", template)
+    ks = tuple(k) or tuple(each for each in evaluating.KS if each <= samples)
+    loaded = tuple(benchmarks.load(name, file).first(limit) for name in benchmark)
+    try:
+        Job(model, loaded[0], asking, drawn, ks)
+    except ValueError as err:
+        raise WrongConfig(f"--k {max(ks)}: {err}") from err
+    plan = evaluating.Plan(loaded, asking, drawn, ks, out, cpu_s, stream)
+    if check:
+        failed = asyncio.run(evaluating.check(plan))
+        for name, attempt in failed:
+            print(f"{name} {attempt.task_id}: {attempt.verdict}: {' '.join(attempt.detail.split())}")
+        total = sum(len(each.problems) for each in loaded)
+        say(f"{total - len(failed):,} of {total:,} solutions pass")
+        raise typer.Exit(1 if failed else 0)
+    assert endpoint is not None and settings is not None
+    budget_s = settings.start_budget_s if start_budget_s is None else start_budget_s
+    scores = asyncio.run(evaluating.score(endpoint, endpoint.model, plan, budget_s))
+    shown = asyncio.run(evaluating.scores_of(*stream)) if stream else scores
+    evaluating.show(shown, out / "scores.png", as_json)
+
+
+@app.command(epilog="Example: seedstream scores --dir run")
+def scores(
+    directory: Dir = None,
+    bus: BusUrl = None,
+    namespace: Namespace = NAMESPACE,
+    plot: Annotated[Path, typer.Option("--plot", metavar="FILE", help="The picture to draw.")] = Path("scores.png"),
+    as_json: Json = False,
+) -> None:
+    """Show what the models of a stream scored, as a table and as a picture."""
+    from deploy import evaluating
+
+    found = asyncio.run(evaluating.scores_of(bus_directory(directory, bus), namespace))
+    if not found:
+        raise WrongConfig("no model of this stream has a score: `seedstream evaluate MODEL --dir DIR` makes one")
+    evaluating.show(found, plot, as_json)
