@@ -7,7 +7,7 @@ from typing import Any
 
 from trainer.events import Said, TrainingFailed
 from trainer.finetune import checkpoints
-from trainer.finetune.libraries import transformers
+from trainer.finetune.libraries import torch, transformers
 from trainer.work import Work
 
 
@@ -38,9 +38,12 @@ class Reporter(transformers.TrainerCallback):
         checkpoints.complete(self._work.checkpoints, state.global_step)
 
 
-class SaveBehindEvaluation(transformers.TrainerCallback):
-    """Puts off a checkpoint that falls on the end of an epoch until the evaluation there is over. Saved before it, as
-    transformers does, a resumed training would lack that evaluation, and what it took from the random numbers."""
+class Saving(transformers.TrainerCallback):
+    """When a checkpoint is saved, and is whole; in each of the processes, before their Reporter.
+
+    One that falls on the end of an epoch is put off until the evaluation there is over. Saved before it, as transformers
+    does, a resumed training would lack that evaluation, and what it took from the random numbers.
+    """
 
     def __init__(self) -> None:
         self._put_off = False
@@ -51,6 +54,10 @@ class SaveBehindEvaluation(transformers.TrainerCallback):
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         control.should_save = self._put_off
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if torch.distributed.is_initialized():
+            torch.distributed.barrier()  # each has written its part
 
 
 def is_first() -> bool:

@@ -11,7 +11,7 @@ from trainer.events import Said, TrainingFailed
 from trainer.finetune import checkpoints, losses, model, tokens
 from trainer.finetune.arguments import arguments
 from trainer.finetune.libraries import datasets, safetensors, torch, transformers, trl, versions
-from trainer.finetune.reporter import Reporter, SaveBehindEvaluation, is_first
+from trainer.finetune.reporter import Reporter, Saving, is_first
 from trainer.finetune.tokens import Prepared
 from trainer.hyperparameters import Train
 from trainer.snapshot import ROWS
@@ -65,7 +65,7 @@ def build(work: Work, train: Train, base: Any, tokenizer: Any, prepared: Prepare
         eval_dataset=prepared.held_out,
         processing_class=tokenizer,
         peft_config=model.adapters(train.lora) if train.lora else None,
-        callbacks=[SaveBehindEvaluation(), *([Reporter(work, say)] if is_first() else [])],
+        callbacks=[Saving(), *([Reporter(work, say)] if is_first() else [])],
     )
 
 
