@@ -41,8 +41,8 @@ class Reporter(transformers.TrainerCallback):
 class Saving(transformers.TrainerCallback):
     """When a checkpoint is saved, and is whole; in each of the processes, before their Reporter.
 
-    One that falls on the end of an epoch is put off until the evaluation there is over. Saved before it, as transformers
-    does, a resumed training would lack that evaluation, and what it took from the random numbers.
+    One that falls on the end of an epoch is put off until the evaluation there is over. Saved before it, as
+    transformers does, a resumed training would lack that evaluation, and what it took from the random numbers.
     """
 
     def __init__(self) -> None:
