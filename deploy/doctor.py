@@ -9,6 +9,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +19,7 @@ from consumers.pyright_cli import PyrightCLI
 from deploy.serving import vllm
 from sandbox import Sandbox, SandboxBroken
 from stream.errors import DependencyDown
+from trainer.base import PACKAGES
 
 MIN_PYTHON = (3, 11)
 LOW_DISK_BYTES = 5 << 30
@@ -90,6 +92,14 @@ async def _sqlite(_: Path) -> Finding:
     return Finding("sqlite", "ok", sqlite3.sqlite_version)
 
 
+async def _training(_: Path) -> Finding:
+    missing = [package for package in PACKAGES if find_spec(package) is None]
+    if missing:
+        found = f"without {', '.join(missing)}"
+        return Finding("training", "warn", found, "only `seedstream train` needs it: pip install 'seedstream[train]'")
+    return Finding("training", "ok", ", ".join(f"{package} {version(package)}" for package in PACKAGES))
+
+
 async def _git(_: Path) -> Finding:
     return await _command("git", ["git", "--version"], "install git: repository and revision are left out without")
 
@@ -145,6 +155,7 @@ CHECKS: tuple[Callable[[Path], Awaitable[Finding]], ...] = (
     _sandbox,
     _type_checker,
     _disk,
+    _training,
     _vllm,
     _git,
     _java,

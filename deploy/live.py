@@ -53,6 +53,7 @@ class View:
         self._token_rate = Rate()
         self._live: Live | None = None
         self.note = ""  # what the run is doing, in words
+        self.training = ""  # where the trainer is, in words
 
     def table(self, now_s: float) -> RenderableType:
         """Return the view for a terminal."""
@@ -66,7 +67,7 @@ class View:
                 f"{rate:,.1f}", f"{s.in_flight:,}", "" if s.lag is None else f"{s.lag:,}",
                 style="yellow" if s.waiting else "",
             )  # fmt: skip
-        lines = [self._tokens(now_s), *waiting(self._stats), self.note]
+        lines = [self._tokens(now_s), *waiting(self._stats), self.training, self.note]
         return Group(table, *(Text(line) for line in lines if line))
 
     def line(self, now_s: float) -> str:
@@ -74,13 +75,24 @@ class View:
         rates = {s.stage: self._rates[s.stage].note(now_s, s.read) for s in self._stats}
         stages = [f"{s.stage} {s.read:,}" + (f" ({r:,.1f}/s)" if (r := rates[s.stage]) else "") for s in self._stats]
         lag = sum(s.lag or 0 for s in self._stats)
-        parts = [", ".join(stages), f"lag {lag:,}", self._tokens(now_s), *waiting(self._stats), self.note]
+        parts = [
+            ", ".join(stages),
+            f"lag {lag:,}",
+            self._tokens(now_s),
+            *waiting(self._stats),
+            self.training,
+            self.note,
+        ]
         return "; ".join(part for part in parts if part)
 
     def _tokens(self, now_s: float) -> str:
         used = self._used()
         rate = self._token_rate.note(now_s, used.completion_tokens)
         return f"{tokens(used)}, {rate:,.0f} out/s" if used.requests else ""
+
+    def tell_training(self, line: str) -> None:
+        """Show where the trainer is."""
+        self.training = line
 
     async def show(self, console: Console) -> None:
         """Show the view until cancelled."""

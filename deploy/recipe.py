@@ -10,17 +10,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from deploy.placed import training_placed
 from deploy.stages import KINDS, Kind
 from producers.rules import Rules
 from stream import config
 from stream.config import Document, Keys
 from stream.errors import WrongConfig
 from stream.topics import TOPICS, Topic
+from trainer.hyperparameters import Train
 
 BUILT_IN = Path(__file__).parent / "recipes"
 SOURCE_TOPIC = "files"
 """The one topic that sources write."""
-KEYS = ("stages", "source", "seed", "prompts")
+KEYS = ("stages", "source", "seed", "prompts", "train")
 """What a config file may say over the recipe's own."""
 
 
@@ -53,6 +55,7 @@ class Recipe:
     model: str | None  # to serve where no other is named: the name of one that is shipped, or the path of a directory
     source: Rules
     stages: tuple[StagePlan, ...]
+    train: Train = field(default_factory=Train)  # off unless it names a base model
 
     def stage(self, name: str) -> StagePlan:
         """Return the stage of that name.
@@ -77,6 +80,7 @@ class _Top:
     extends: str | None = None
     model: str | None = None
     source: Rules = field(default_factory=Rules)
+    train: Train = field(default_factory=Train)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +126,8 @@ def load(recipe: str, over: Document | None = None) -> Recipe:
     top = config.convert(merged, _Top, documents)
     plans = {name: _plan(name, table, documents) for name, table in top.stages.items()}
     stages = _in_order(plans, documents)
-    return Recipe(Path(chain[0].name).stem, top.description, top.seed, top.prompts, top.model, top.source, stages)
+    name = Path(chain[0].name).stem
+    return Recipe(name, top.description, top.seed, top.prompts, top.model, top.source, stages, top.train)
 
 
 def chain_of(path: Path) -> list[Document]:
@@ -133,8 +138,8 @@ def chain_of(path: Path) -> list[Document]:
         if path.resolve() in seen:
             config.refuse("these recipes extend each other in a circle", [documents[-1]], ("extends",))
         seen.append(path.resolve())
-        document = config.read(path)
-        document = config.placed(document, path.parent, ("prompts", "model"))
+        document = config.placed(config.read(path), path.parent, ("prompts", "model"))
+        document = training_placed(document, path.parent)
         documents.append(document)
         base = document.data.get("extends")
         if base is None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from consumers.llm.endpoint import Endpoint
+from deploy.placed import training_placed
 from stream import config
 from stream.config import Document
 from stream.logs import Format
@@ -43,6 +44,7 @@ class Config:
     # Over the recipe's own; read by deploy.recipe.
     stages: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
     source: dict[str, Any] = field(default_factory=dict[str, Any])
+    train: dict[str, Any] = field(default_factory=dict[str, Any])
     seed: int | None = None
     prompts: str | None = None
 
@@ -59,5 +61,5 @@ def read(path: Path | None) -> tuple[Config, Document | None]:
     """
     if path is None:
         return Config(), None
-    document = config.placed(config.read(path), path.parent, ("prompts",))
+    document = training_placed(config.placed(config.read(path), path.parent, ("prompts",)), path.parent)
     return config.convert(document.data, Config, [document]), document

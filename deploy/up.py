@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.file_proxy import FileProxy
 
 from consumers.llm.usage import Usage
-from deploy import live, report, running
+from deploy import live, report, running, train_beside
 from deploy.effective import begin, begun
 from deploy.funnel import Count, funnel
 from deploy.live import View
@@ -32,6 +32,7 @@ from stream.metrics import serve
 from stream.outcomes import StageSpec
 from stream.records import Example
 from stream.topics import DEAD, RECIPE, REJECTS, TOPICS, Topic, state_topic
+from trainer.hyperparameters import Train
 
 log = logging.getLogger(__name__)
 
@@ -61,8 +62,9 @@ async def up(start: Start) -> int:
     Raises:  Fatal: WrongConfig for what is wrong with sources, config, recipe or model; DependencyDown; InUse when
              another process runs the same stages.
     """
-    # What is wrong with a source is found before anything is made.
+    # What is wrong with a source, or with the training, is found before anything is made.
     sources = [Directory(path, start.plan.recipe.source) for path in start.sources]
+    train_beside.check(_training(start))
     console = Console(stderr=True, highlight=False)
     # On a terminal, log lines go above the live view instead of through it.
     logs.start(start.log_format, _secrets(start.plan), _above(console) if console.is_terminal else None)
@@ -72,9 +74,19 @@ async def up(start: Start) -> int:
             serve(stats.values(), start.metrics_port)
         view = View(list(stats.values()), lambda: sum(pipeline.used().values(), Usage()))
         work = running.Work(pipeline.specs, sources, start.limit, start.until_idle, pipeline.local)
-        interrupted = await running.run(bus, work, start.plan.config.runner, stats, view, console)
+        async with train_beside.beside(bus, _training(start), start.directory, view.tell_training) as trainer:
+            interrupted = await running.run(bus, work, start.plan.config.runner, stats, view, console)
+            if trainer is not None and start.until_idle and not interrupted:
+                interrupted = await trainer.finish()
         await _tell_end(bus, start, sources, pipeline.used())
+        if trainer is not None:
+            trainer.raise_failure()
     return running.EXIT_INTERRUPTED if interrupted else 0
+
+
+def _training(start: Start) -> Train:
+    """Return how to train: not at all in a worker of some stages."""
+    return start.plan.recipe.train if len(start.stages) == len(start.plan.recipe.stages) else Train()
 
 
 def _above(console: Console) -> TextIO:

@@ -18,6 +18,7 @@ FileId = NewType("FileId", str)
 SeedId = NewType("SeedId", str)
 ConceptsId = NewType("ConceptsId", str)
 InstructionId = NewType("InstructionId", str)
+ModelId = NewType("ModelId", str)
 
 
 def digest(*parts: str | bytes | int) -> str:
@@ -221,6 +222,40 @@ class Example:
 
 
 @dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a checkpoint was trained on: enough to build the same file again, byte for byte."""
+
+    namespace: str
+    source: str  # the topic it was read from, or the name of a file of the user's
+    ends: tuple[int, ...]  # end offset of each partition of the topic, in order; () for a file
+    keys: int  # rows of the file, one a key
+    sha256: str  # of the file: a row a line, sorted by key
+    recipe: str  # the effective recipe as canonical JSON; "" where the namespace has none
+    recipe_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """Topic `models`: a checkpoint that was trained and published. The newest one is the trainer's progress."""
+
+    model_id: ModelId  # of (base, manifest, hyper-parameters): the same training again is the same model
+    predecessor: ModelId | None  # the newest model of the namespace when this training began
+    base: str  # as the user named it
+    base_sha256: str  # of its configuration, tokenizer and weights
+    manifest: Manifest
+    hyperparameters: str  # as canonical JSON
+    losses: tuple[float, ...]  # of each optimizer step, in nats per trained token (DPO: per pair)
+    held_out_losses: tuple[float, ...]  # before the training and after each epoch; () where nothing was held out
+    left_out: int  # rows longer than the context: they were not trained on
+    weights_sha256: str  # of what was published, as base_sha256
+    directory: str  # where it was published, as the user named it
+
+    @property
+    def key(self) -> str:
+        return self.model_id
+
+
+@dataclass(frozen=True, slots=True)
 class PassAt:
     """pass@k of a benchmark: the mean over its problems, and the 95% confidence interval around it. All in [0, 1]."""
 
@@ -323,6 +358,7 @@ Record = (
     | Responses
     | Executions
     | Example
+    | Model
     | Score
     | Rejected
     | DeadLetter

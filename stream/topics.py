@@ -11,6 +11,7 @@ from stream.records import (
     Example,
     Executions,
     Instruction,
+    Model,
     RecipeText,
     Record,
     Rejected,
@@ -48,6 +49,7 @@ TOPICS: dict[str, Topic] = {t.name: t for t in (
     Topic("responses",    Responses,    "instruction id", None,       "pruned"),
     Topic("executions",   Executions,   "instruction id", 1,          "pruned"),     # the order of selection
     Topic("examples",     Example,      "instruction id", None,       "compacted"),
+    Topic("models",       Model,        "model id",       1,          "compacted"),
     Topic("scores",       Score,        "score id",       1,          "compacted"),
     Topic("rejects",      Rejected,     "record id",      None,       "pruned"),
     Topic("dead",         DeadLetter,   "record id",      None,       "pruned"),
@@ -57,7 +59,7 @@ TOPICS: dict[str, Topic] = {t.name: t for t in (
 
 REJECTS, DEAD, RECIPE = TOPICS["rejects"], TOPICS["dead"], TOPICS["recipe"]
 
-JOB_TOPICS = frozenset({"scores"})
+JOB_TOPICS = frozenset({"models", "scores"})
 """Written by jobs, which make one record of many: it has no single cause, and there is nothing to conserve."""
 
 

@@ -17,7 +17,8 @@ Usage = namedtuple("Usage", "total used free")
 async def test_everything_is_looked_at_and_found_or_comes_with_advice(tmp_path: Path):
     findings = await examine(tmp_path / "not" / "made")
     assert [f.name for f in findings] == [
-        "seedstream", "python", "platform", "sqlite", "sandbox", "type checker", "disk", "vllm", "git", "java",
+        "seedstream", "python", "platform", "sqlite", "sandbox", "type checker", "disk", "training", "vllm", "git",
+        "java",
         "maven",
     ]  # fmt: skip
     for finding in findings:
