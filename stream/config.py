@@ -96,7 +96,7 @@ def parse(text: str, name: str = "<text>") -> Document:
 
 
 def placed(document: Document, folder: Path, keys: Sequence[str]) -> Document:
-    """Return the document with the paths among the values of `keys`, those with a "/", taken from `folder`.
+    r"""Return the document with the paths among the values of `keys`, those with a "/", taken from `folder`.
 
     >>> placed(parse('a = "./x"\nb = "y"\n'), Path("in"), ("a", "b", "c")).data
     {'a': 'in/x', 'b': 'y'}
