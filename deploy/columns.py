@@ -1,8 +1,9 @@
 """The columns of an exported topic, as a table: name, type, what it holds, where it comes from.
 
 `examples` has columns made for training: a row is one conversation with its whole lineage, flat where people filter.
-As messages it has the conversation in one column, in the form that trainers and chat templates take. Any other topic
-has the fields of its record, as they are.
+As messages it has the conversation in one column, in the form that trainers and chat templates take. `executions` as
+preferences has a passing against a failing response, for each instruction that has both. Any other topic has the fields
+of its record, as they are.
 """
 
 import dataclasses
@@ -15,10 +16,11 @@ import msgspec
 
 from deploy.record_parts import steps_of
 from stream.errors import WrongConfig
-from stream.records import Example, Record, Step
+from stream.records import Example, Executions, Record, Step
 from stream.topics import Topic
+from trainer.preferences import Pair, pair
 
-Form = Literal["columns", "messages"]
+Form = Literal["columns", "messages", "preferences"]
 
 R = TypeVar("R", bound=Record)
 
@@ -110,6 +112,13 @@ _MESSAGES: Column[Example] = Column(
     conversation,
 )
 # fmt: on
+PREFERENCES: tuple[Column[Executions], ...] = (
+    Column("id", str, "instruction id", lambda e: e.key),
+    Column("prompt", str, "the task in words", lambda e: _pair(e).prompt),
+    Column("chosen", str, "the first answer that passed its tests", lambda e: _pair(e).chosen),
+    Column("rejected", str, "the first that failed its own, and reads otherwise", lambda e: _pair(e).rejected),
+    Column("licence", str, "SPDX expression of the seed's file, or unknown", lambda e: _pair(e).licence),
+)
 AS_MESSAGES = (EXAMPLE[0], _MESSAGES, *(c for c in EXAMPLE[1:] if c.name not in ("instruction", "response")))
 
 
@@ -118,12 +127,28 @@ def columns_of(topic: Topic, form: Form = "columns") -> tuple[Column[Any], ...]:
 
     Raises:  WrongConfig when its records are no conversations and shall be written as such.
     """
+    if form == "preferences":
+        if topic.record is not Executions:
+            raise WrongConfig(f"--format preferences: topic {topic.name} holds no verdicts, executions does")
+        return PREFERENCES
     if topic.record is Example:
         return EXAMPLE if form == "columns" else AS_MESSAGES
     if form == "messages":
         raise WrongConfig(f"--format messages: topic {topic.name} holds no conversations, examples does")
     hints = typing.get_type_hints(topic.record)
     return tuple(_field(f.name, hints[f.name]) for f in dataclasses.fields(topic.record))
+
+
+def has_row(record: Record, form: Form) -> bool:
+    """Tell whether a record becomes a row: as preferences only an instruction of which one response passed and another
+    failed."""
+    return form != "preferences" or (isinstance(record, Executions) and pair(record) is not None)
+
+
+def _pair(executions: Executions) -> Pair:
+    found = pair(executions)
+    assert found is not None  # `has_row`
+    return found
 
 
 def _field(name: str, kind: object) -> Column[Any]:

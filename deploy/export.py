@@ -20,7 +20,7 @@ import orjson
 from consumers.llm.endpoint import Endpoint
 from deploy import funnel_picture
 from deploy.card import FUNNEL, Contents, FileLine, card
-from deploy.columns import Column, Form, columns_of
+from deploy.columns import Column, Form, columns_of, has_row
 from deploy.parquet import Writer, writer
 from deploy.record_parts import texts_of
 from deploy.split import Split, split
@@ -142,7 +142,8 @@ class _Export:
         """Yield the sorted records, each with its key."""
         ordered = self.db.execute("SELECT key, value FROM record ORDER BY key, value")
         while found := ordered.fetchmany(ROW_GROUP_ROWS):
-            yield [(key, decode(value, self.topic.record)) for key, value in found]
+            decoded = [(key, decode(value, self.topic.record)) for key, value in found]
+            yield [(key, record) for key, record in decoded if has_row(record, self.wanted.form)]
 
 
 def _write(export: _Export, directory: Path) -> Exported:

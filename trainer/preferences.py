@@ -5,7 +5,7 @@ right response with a wrong test can stand on the losing side. From a file of th
 `chosen` and `rejected`, each as text, or as the messages of a conversation of one turn.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -57,14 +57,6 @@ def _first(responses: Sequence[Response], among: Sequence[int], unlike: str) -> 
     """Return the text of the lowest sample among these indices that differs from `unlike`."""
     texts = [r.text for r in sorted(responses, key=lambda r: r.index) if r.index in among and r.text != unlike]
     return texts[0] if texts else None
-
-
-def exported(found: Iterable[Executions]) -> Iterator[bytes]:
-    """Yield the lines of a JSONL file with a pair for each of these instructions that has one."""
-    for executions in found:
-        preferred = pair(executions)
-        if preferred is not None:
-            yield orjson.dumps(preferred.row(), option=orjson.OPT_APPEND_NEWLINE)
 
 
 def read(path: Path) -> Iterator[Pair]:

@@ -11,8 +11,12 @@ from deploy.options import NAMESPACE, BusUrl, ConfigFile, Dir, Json, Namespace, 
 app = typer.Typer()
 
 Form = Annotated[
-    Literal["columns", "messages"],
-    typer.Option("--format", help="A column each for instruction and response, or one of chat messages."),
+    Literal["columns", "messages", "preferences"],
+    typer.Option(
+        "--format",
+        help="A column each for instruction and response; one of chat messages; or pairs of a passing and a failing "
+        "response, from executions.",
+    ),
 ]
 TestShare = Annotated[
     float, typer.Option("--test-share", min=0, max=1, help="A test split: rows alike stay together. [0: one split]")
@@ -22,7 +26,7 @@ TestShare = Annotated[
 @app.command(epilog="Example: seedstream export dataset --dir run --format messages --test-share 0.1")
 def export(
     into: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to write; made when it is not there.")],
-    topic: Annotated[str, typer.Option("--topic", help="The topic to export.")] = "examples",
+    topic: Annotated[str | None, typer.Option("--topic", help="The topic to export. [examples]")] = None,
     form: Form = "columns",
     test_share: TestShare = 0.0,
     directory: Dir = None,
@@ -37,6 +41,7 @@ def export(
     from deploy.settings import read
 
     prices = {end.model: end for end in read(config)[0].llm.values()}
+    topic = topic or ("executions" if form == "preferences" else "examples")
     wanted = Wanted(form, test_share, prices)
     written = asyncio.run(export_from(bus_directory(directory, bus), namespace, topic, into, wanted))
     if as_json:

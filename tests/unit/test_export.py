@@ -35,7 +35,9 @@ from stream.records import (
     digest,
 )
 from stream.topics import TOPICS, Topic
+from tests import records
 from tests.stage_runs import source_file
+from trainer.preferences import read
 
 parquet: Any = importlib.import_module("pyarrow.parquet")
 
@@ -232,3 +234,17 @@ async def test_the_card_counts_licences_sources_models_and_prompts(tmp_path: Pat
     assert "| MIT | 2 |\n| GPL-3.0-only | 1 |" in card and "| src |  |  | 3 |" in card
     assert "3 different seeds" in card and "| responses | 1 | p | m | 3 |" in card
     assert "funnel" not in card  # nothing is known of the stream
+
+
+async def test_preferences_hold_a_row_for_each_instruction_with_both_and_are_read_again(tmp_path: Path):
+    both = (records.response(0, "a"), "pass"), (records.response(1, "b"), "crash")
+    tried = [records.executions(records.instruction(f"Do {n}.", index=n), *both[: 1 + n % 2]) for n in range(4)]
+    out, wanted = tmp_path / "out", Wanted("preferences")
+    done = await exported(tmp_path / "bus", out, TOPICS["executions"], tried, wanted)
+    assert done.rows == 2
+    table = parquet.read_table(out / "executions.parquet")
+    assert table.column_names == ["id", "prompt", "chosen", "rejected", "licence"]
+    found = sorted((p.prompt, p.chosen, p.rejected, p.licence) for p in read(out / "executions.jsonl"))
+    assert found == [("Do 1.", "a", "b", "MIT"), ("Do 3.", "a", "b", "MIT")]
+    with pytest.raises(WrongConfig, match="topic examples holds no verdicts, executions does"):
+        await exported(tmp_path / "other", out, TOPICS["examples"], [], wanted)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sandbox import Verdict
 from stream.errors import WrongConfig
 from tests.records import executions, instruction, response
-from trainer.preferences import COLUMNS, exported, pair, read
+from trainer.preferences import COLUMNS, pair, read
 
 VERDICTS = [verdict.value for verdict in Verdict]
 
@@ -55,21 +55,11 @@ def test_a_pair_always_passed_on_one_side_and_failed_on_the_other(samples: list[
         assert any(text == rejected and verdict not in ("pass", "no_tests") for text, verdict in samples)
 
 
-def test_a_pair_is_exported_in_the_usual_columns_with_its_licence():
+def test_a_pair_has_the_usual_columns_and_a_licence():
     found = pair(executions(instruction("Do."), (response(0, "a"), "pass"), (response(1, "b"), "crash")))
     assert found is not None
     assert found.row() == {"id": instruction().key, "prompt": "Do.", "chosen": "a", "rejected": "b", "licence": "MIT"}
     assert all(column in found.row() for column in COLUMNS)
-
-
-def test_what_is_exported_is_read_again_as_the_same_pairs(tmp_path: Path):
-    both = (response(0, "a"), "pass"), (response(1, "b"), "crash")
-    tried = [executions(instruction("Do.", index=n), *both[: 1 + n % 2]) for n in range(4)]
-    (tmp_path / "pairs.jsonl").write_bytes(b"".join(exported(tried)))
-    assert len((tmp_path / "pairs.jsonl").read_bytes().splitlines()) == 2
-    assert [(p.prompt, p.chosen, p.rejected, p.licence) for p in read(tmp_path / "pairs.jsonl")] == [
-        ("Do.", "a", "b", "MIT")  # the same content, so one pair
-    ]
 
 
 def written(folder: Path, *rows: Any) -> Path:
