@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,7 +22,7 @@ from tests.integration.processes import SEEDSTREAM
 from tests.records import instruction, response
 from tests.tiny import QUICK, rows, tiny_model
 from trainer import publish
-from trainer.finetune import checkpoints, run
+from trainer.finetune import checkpoints
 from trainer.hyperparameters import Train
 from trainer.models import history
 from trainer.snapshot import take
@@ -90,14 +91,16 @@ def started(work: Path, errors: Path, *more: str) -> "subprocess.Popen[bytes]":
 
 
 async def undisturbed(work: Path) -> Path:
-    """Train the same in this process, and return the weights."""
+    """Train the same in one go, in a process such as the command starts, and return the weights."""
     beside = Work(work / "undisturbed")
     beside.folder.mkdir()
     async with Embedded.open(work / "run") as bus:
         manifest = await take(bus, "examples", None, beside.folder)
     train = Train(base=str(work / "base"), **SETTINGS)  # pyright: ignore[reportArgumentType]
     beside.begin(Job(train, manifest, None))
-    await asyncio.to_thread(run.run, beside, lambda _: None)
+    alone = [sys.executable, "-m", "trainer", str(work / "undisturbed")]
+    process = await asyncio.create_subprocess_exec(*alone, env=ENVIRONMENT, stdout=asyncio.subprocess.DEVNULL)
+    assert await asyncio.wait_for(process.wait(), DEADLINE_S) == 0
     return beside.model / "model.safetensors"
 
 
