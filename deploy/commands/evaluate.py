@@ -1,6 +1,5 @@
 """`seedstream evaluate` and `seedstream scores`."""
 
-import asyncio
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +16,7 @@ from deploy.options import (
     Namespace,
     StartBudget,
     bus_directory,
+    run_async,
     say,
 )
 from stream.errors import WrongConfig
@@ -101,19 +101,19 @@ def evaluate(
         raise WrongConfig(f"--k {max(ks)}: {err}") from err
     plan = evaluating.Plan(loaded, asking, drawn, ks, out, cpu_s, stream)
     if check:
-        failed = asyncio.run(evaluating.check(plan))
+        failed = run_async(evaluating.check(plan))
         for name, attempt in failed:
             print(f"{name} {attempt.task_id}: {attempt.verdict}: {' '.join(attempt.detail.split())}")
         total = sum(len(each.problems) for each in loaded)
         say(f"{total - len(failed):,} of {total:,} solutions pass")
         raise typer.Exit(1 if failed else 0)
     if local is not None:
-        scores = asyncio.run(evaluating.score_directory(local, api or "completions", plan))
+        scores = run_async(evaluating.score_directory(local, api or "completions", plan))
     else:
         assert endpoint is not None and settings is not None
         budget_s = settings.start_budget_s if start_budget_s is None else start_budget_s
-        scores = asyncio.run(evaluating.score(endpoint, endpoint.model, plan, budget_s))
-    shown = asyncio.run(evaluating.scores_of(*stream)) if stream else scores
+        scores = run_async(evaluating.score(endpoint, endpoint.model, plan, budget_s))
+    shown = run_async(evaluating.scores_of(*stream)) if stream else scores
     evaluating.show(shown, out / "scores.png", as_json)
 
 
@@ -128,7 +128,7 @@ def scores(
     """Show what the models of a stream scored, as a table and as a picture."""
     from deploy import evaluating
 
-    found = asyncio.run(evaluating.scores_of(bus_directory(directory, bus), namespace))
+    found = run_async(evaluating.scores_of(bus_directory(directory, bus), namespace))
     if not found:
         raise WrongConfig("no model of this stream has a score: `seedstream evaluate MODEL --dir DIR` makes one")
     evaluating.show(found, plot, as_json)

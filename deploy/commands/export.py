@@ -1,12 +1,11 @@
 """`seedstream export`: the dataset as files."""
 
-import asyncio
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from deploy.options import NAMESPACE, BusUrl, ConfigFile, Dir, Json, Namespace, bus_directory, put_json, say
+from deploy.options import NAMESPACE, BusUrl, ConfigFile, Dir, Json, Namespace, bus_directory, put_json, run_async, say
 
 app = typer.Typer()
 
@@ -43,7 +42,7 @@ def export(
     prices = {end.model: end for end in read(config)[0].llm.values()}
     topic = topic or ("executions" if form == "preferences" else "examples")
     wanted = Wanted(form, test_share, prices)
-    written = asyncio.run(export_from(bus_directory(directory, bus), namespace, topic, into, wanted))
+    written = run_async(export_from(bus_directory(directory, bus), namespace, topic, into, wanted))
     if as_json:
         put_json({"rows": written.rows, "splits": written.splits, "files": [str(path) for path in written.files]})
         return

@@ -1,12 +1,11 @@
 """Commands that look at a stream and change nothing: status, show, rejects, dead, audit. A running `up` is not
 disturbed by them."""
 
-import asyncio
 from typing import Annotated
 
 import typer
 
-from deploy.options import NAMESPACE, BusUrl, Dir, Json, Namespace, bus_directory, put_json, say
+from deploy.options import NAMESPACE, BusUrl, Dir, Json, Namespace, bus_directory, put_json, run_async, say
 
 app = typer.Typer()
 
@@ -27,9 +26,9 @@ def status(
 
     path = bus_directory(directory, bus)
     if watch:
-        asyncio.run(looking.watch(path, namespace))
+        run_async(looking.watch(path, namespace))
     else:
-        asyncio.run(looking.status(path, namespace, as_json))
+        run_async(looking.status(path, namespace, as_json))
 
 
 @app.command(epilog="Example: seedstream show 3f9a1c --dir run")
@@ -43,7 +42,7 @@ def show(
     """Show one record with its lineage: up to its file, and down to all that was made from it."""
     from deploy import looking
 
-    asyncio.run(looking.show(bus_directory(directory, bus), namespace, record_id, as_json))
+    run_async(looking.show(bus_directory(directory, bus), namespace, record_id, as_json))
 
 
 @app.command(epilog="Example: seedstream rejects --dir run --stage responses --reason no_tests")
@@ -59,7 +58,7 @@ def rejects(
     """Show what was turned down, by stage and reason, with samples."""
     from deploy import looking
 
-    asyncio.run(looking.rejects(bus_directory(directory, bus), namespace, stage, reason, samples, as_json))
+    run_async(looking.rejects(bus_directory(directory, bus), namespace, stage, reason, samples, as_json))
 
 
 @app.command(epilog="Example: seedstream dead --dir run")
@@ -74,7 +73,7 @@ def dead(
     """Show the records that we failed, by stage and error, with samples. Exit 1 when there is one."""
     from deploy import looking
 
-    if asyncio.run(looking.dead(bus_directory(directory, bus), namespace, stage, samples, as_json)):
+    if run_async(looking.dead(bus_directory(directory, bus), namespace, stage, samples, as_json)):
         raise typer.Exit(1)
 
 
@@ -83,7 +82,7 @@ def audit(directory: Dir = None, bus: BusUrl = None, namespace: Namespace = NAME
     """Prove that each input of each stage was emitted, rejected or dead-lettered, once. Exit 1 names what was not."""
     from deploy import looking
 
-    holes = asyncio.run(looking.holes(bus_directory(directory, bus), namespace))
+    holes = run_async(looking.holes(bus_directory(directory, bus), namespace))
     if as_json:
         put_json(holes)
     else:

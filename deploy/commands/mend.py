@@ -1,6 +1,5 @@
 """Commands to work on a stage with: try, replay."""
 
-import asyncio
 from typing import Annotated
 
 import typer
@@ -19,6 +18,7 @@ from deploy.options import (
     StartBudget,
     bus_directory,
     put_json,
+    run_async,
     say,
 )
 
@@ -48,7 +48,7 @@ def try_(
     from deploy.trying import try_stage
 
     planned = plan(Flags(recipe, config, llm, model, api, start_budget_s))
-    bad = asyncio.run(try_stage(planned, planned.recipe.stage(stage), show_prompt))
+    bad = run_async(try_stage(planned, planned.recipe.stage(stage), show_prompt))
     if bad:
         say(f"{bad:,} lines could not be used")
         raise typer.Exit(1)
@@ -68,7 +68,7 @@ def replay(
     """Give a stage again what ended in nothing but rejects or dead letters. The next `up` or `run` takes it."""
     from deploy.looking import replay as replay_stage
 
-    count = asyncio.run(replay_stage(bus_directory(directory, bus), namespace, stage, dead, reason, ids))
+    count = run_async(replay_stage(bus_directory(directory, bus), namespace, stage, dead, reason, ids))
     if as_json:
         put_json({"replayed": count})
     else:

@@ -1,6 +1,5 @@
 """Commands that run a stream: up, run, ingest."""
 
-import asyncio
 from pathlib import Path
 from typing import Annotated
 
@@ -23,6 +22,7 @@ from deploy.options import (
     StartBudget,
     UntilIdle,
     bus_directory,
+    run_async,
 )
 from stream.errors import WrongConfig
 
@@ -61,7 +61,7 @@ def up(
 
         if not source:
             raise WrongConfig("--dry-run counts what sources hold: name one with --source PATH")
-        asyncio.run(count(planned, source, limit, as_json))
+        run_async(count(planned, source, limit, as_json))
         return
     from deploy.up import Start
     from deploy.up import up as run_all
@@ -78,7 +78,7 @@ def up(
         log_format=log_format or planned.config.log_format,
         as_json=as_json,
     )
-    raise typer.Exit(asyncio.run(run_all(start)))
+    raise typer.Exit(run_async(run_all(start)))
 
 
 @app.command(epilog="Example: seedstream run functions typed --dir run --config seedstream.toml")
@@ -113,7 +113,7 @@ def run(
         log_format=log_format or planned.config.log_format,
         as_json=as_json,
     )
-    raise typer.Exit(asyncio.run(up(start)))
+    raise typer.Exit(run_async(up(start)))
 
 
 @app.command(epilog="Example: seedstream ingest ~/code ~/more --dir run --config seedstream.toml")
@@ -147,4 +147,4 @@ def ingest(
         log_format=log_format or planned.config.log_format,
         as_json=as_json,
     )
-    raise typer.Exit(asyncio.run(up(start)))
+    raise typer.Exit(run_async(up(start)))

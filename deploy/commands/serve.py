@@ -1,13 +1,12 @@
 """`seedstream serve-model`: vLLM on a model in a directory, with the flags that work."""
 
-import asyncio
 import tempfile
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from deploy.options import say
+from deploy.options import run_async, say
 
 app = typer.Typer()
 
@@ -48,4 +47,4 @@ def serve_model(
         print(url, flush=True)
         say(f"ask it with: --llm {url} --model {model}")
 
-    raise typer.Exit(asyncio.run(serve(directory, place, more, ready)))
+    raise typer.Exit(run_async(serve(directory, place, more, ready)))

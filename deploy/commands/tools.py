@@ -1,12 +1,11 @@
 """Commands beside the stream: doctor, exec."""
 
-import asyncio
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from deploy.options import Dir, Json, put_json, say
+from deploy.options import Dir, Json, put_json, run_async, say
 
 app = typer.Typer()
 
@@ -16,7 +15,7 @@ def doctor(directory: Dir = None, as_json: Json = False) -> None:
     """Say what this machine can do, and what to install. Exit 1 when something that a run needs is missing."""
     from deploy.doctor import examine
 
-    findings = asyncio.run(examine(directory or Path()))
+    findings = run_async(examine(directory or Path()))
     if as_json:
         put_json(findings)
     else:
@@ -40,7 +39,7 @@ def exec_(slots: Slots = None, cpu_s: CpuS = 2.0, memory_mib: Memory = 1024) -> 
     """
     from deploy.commands.executing import execute_stdin
 
-    bad = asyncio.run(execute_stdin(slots, cpu_s, memory_mib))
+    bad = run_async(execute_stdin(slots, cpu_s, memory_mib))
     if bad:
         say(f"{bad:,} lines could not be read")
         raise typer.Exit(1)

@@ -47,7 +47,7 @@ def error(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[i
 def test_help_answers_within_three_tenths_of_a_second_of_cpu_time():
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     times: list[float] = []
-    for _ in range(3):
+    for _ in range(5):  # the least counts: a busy machine takes more for the same
         out = subprocess.run([PROGRAM, "--help"], capture_output=True, text=True, check=True).stdout
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
