@@ -26,6 +26,7 @@ app = typer.Typer(
     epilog="Example: seedstream up --source ~/code --dir run --llm http://127.0.0.1:8000 --model qwen --until-idle",
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode=None,  # plain help: rich alone would take half of its time
 )
 for group in (running.app, mend.app, look.app, export.app, train.app, evaluate.app, serve.app, tools.app):
     app.registered_commands += group.registered_commands
