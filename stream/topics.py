@@ -72,6 +72,16 @@ def state_topic(stage: str) -> Topic:
     return Topic(f"{stage}.state", StateChange, "-", 1, "forever")
 
 
+def full_name(namespace: str, name: str) -> str:
+    """Return a topic's name on the bus; a name may tell its namespace.
+
+    >>> full_name("v2", "seeds"), full_name("v2", "v1/seeds")
+    ('v2.seeds', 'v1.seeds')
+    """
+    home, _, topic = name.rpartition("/")
+    return f"{home or namespace}.{topic}"
+
+
 def checked_namespace(name: str) -> str:
     """Return a namespace that stands for itself alone: its topics are told from another's by the first dot, and its
     name is also a file's and, on Kafka, a topic's.

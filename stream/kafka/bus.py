@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, 
 from types import MappingProxyType
 
 from stream.bus import Appender, Gone, Lease, Stored
-from stream.errors import BrokerDown, WrongConfig
+from stream.errors import BrokerDown, Fatal, WrongConfig
 from stream.kafka import reader
 from stream.kafka.admin import Admin
 from stream.kafka.appender import KafkaAppender
@@ -40,6 +40,7 @@ class Kafka:
         self._place = place
         self._founding = Founding(place, config)
         self._appenders: set[KafkaAppender] = set()
+        self._groups: set[Group] = set()
         self._closed = False
 
     @staticmethod
@@ -58,7 +59,7 @@ class Kafka:
         logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
         await cluster.answers()
         admin = Admin(cluster)
-        place = Place(cluster, admin, namespace)
+        place = Place(cluster, admin, namespace, config.session_s)
         bus = Kafka(place, config)
         health = asyncio.create_task(bus._watch_health())
         try:
@@ -86,8 +87,8 @@ class Kafka:
         if self._closed:
             return
         self._closed = True
-        for appender in list(self._appenders):
-            await appender.close()
+        for owned in (*self._appenders, *self._groups):
+            await owned.close()
 
     # --- topics
 
@@ -109,10 +110,16 @@ class Kafka:
     # --- owners
 
     async def leases(self, stage: str, topic: str) -> AsyncIterator[Lease | Gone]:
-        changes = Group(self._place, stage, topic).changes()
-        async with contextlib.aclosing(changes):
-            async for change in changes:
+        if self._closed:
+            raise Fatal(f"{self._place.cluster.url} was closed")
+        group = Group(self._place, stage, topic)
+        self._groups.add(group)
+        try:
+            async for change in group.changes():
                 yield change
+        finally:
+            self._groups.discard(group)
+            await group.close()
 
     @contextlib.asynccontextmanager
     async def appender(self, name: str) -> AsyncGenerator[Appender]:

@@ -27,17 +27,17 @@ from stream.tasks import cancelled
 
 log = logging.getLogger(__name__)
 
-SESSION_S = 10.0
-"""A member that is silent for so long is taken for dead."""
-
 REBALANCE_S = 60.0
 """What a rebalance may take. aiokafka's default is the session's 10 s."""
+
+START_S = 10.0
 
 REVOKE_S = 30.0
 """What an owner is given to commit and release. Less than a rebalance may take."""
 
-RETAKE_S = 4.0
-"""Before a lost lease is taken again: longer than a heartbeat, so that a zombie learns first that it is one."""
+RETAKE = 0.4
+"""Of a session, before a lost lease is taken again: longer than a heartbeat, so that a zombie learns first that it is
+one."""
 
 WATCH_S = 5.0
 STUCK_S = 45.0
@@ -62,20 +62,17 @@ class Group(ConsumerRebalanceListener):
         self._had: Set[int] = frozenset()  # the partitions of the last generation
         self._consumer: AIOKafkaConsumer | None = None
         self._closing: set[asyncio.Task[None]] = set()
+        self._watching: asyncio.Task[None] | None = None
 
     async def changes(self) -> AsyncGenerator[Lease | Gone]:
         """See `Bus.leases`."""
         await self._place.count(self._topic)
-        watch = asyncio.create_task(self._watch())
-        try:
-            while True:
-                change = await self._changes.get()
-                if isinstance(change, PipelineError):
-                    raise change
-                yield change
-        finally:
-            await cancelled(watch)
-            await self._leave()
+        self._watching = asyncio.create_task(self._watch())
+        while True:
+            change = await self._changes.get()
+            if isinstance(change, PipelineError):
+                raise change
+            yield change
 
     # --- joining and leaving
 
@@ -89,14 +86,15 @@ class Group(ConsumerRebalanceListener):
             auto_offset_reset="none",
             isolation_level="read_committed",
             partition_assignment_strategy=(sticky,),
-            session_timeout_ms=int(SESSION_S * 1000),
+            session_timeout_ms=int(self._place.session_s * 1000),
+            heartbeat_interval_ms=int(self._place.session_s * 300),
             rebalance_timeout_ms=int(REBALANCE_S * 1000),
             max_poll_interval_ms=NEVER_MS,  # it would count our own pauses; the watch below looks at what matters
             **self._place.cluster.client,
         )
         try:
             with translated(self._place.cluster.url):
-                async with asyncio.timeout(SESSION_S):
+                async with asyncio.timeout(START_S):
                     await consumer.start()
         except BaseException:
             self._stop_later(consumer)
@@ -104,10 +102,13 @@ class Group(ConsumerRebalanceListener):
         consumer.subscribe([self._name], listener=self)
         self._consumer = consumer
 
-    async def _leave(self) -> None:
+    async def close(self) -> None:
+        """Leave, at once: whoever leaves is through with its leases. Idempotent."""
+        if self._watching is not None:
+            await cancelled(self._watching)
         consumer, self._consumer = self._consumer, None
         for lease in self._leases.values():
-            lease.release()  # whoever leaves is through with them
+            lease.release()
         await self._end_generation()
         if consumer is not None:
             self._stop_later(consumer)
@@ -184,7 +185,7 @@ class Group(ConsumerRebalanceListener):
                 return
             log.warning("%s lost partition %d of %s: takes it again", self._stage, partition, self._name)
             await lease.close()
-            await asyncio.sleep(RETAKE_S)
+            await asyncio.sleep(RETAKE * self._place.session_s)
 
     async def _take(self, partition: int) -> KafkaLease | None:
         """Fence whoever owned the partition, and only then read its progress. None: it is not ours any more."""

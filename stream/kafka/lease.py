@@ -15,7 +15,7 @@ from stream.kafka.errors import translated
 from stream.kafka.owner import Mark, Owner
 from stream.kafka.place import Place
 from stream.kafka.wire import stored
-from stream.progress import MAX_SPAN, Progress
+from stream.progress import Progress
 
 POLL_S = 0.5
 """How soon a position that moved over control records is noticed. Records themselves wake a fetch at once."""
@@ -95,7 +95,7 @@ class KafkaLease:
 
     def _within_span(self, limit: int) -> list[Stored]:
         """Hand out what a bitmap above the committed watermark has room for."""
-        last = self._committed.watermark + MAX_SPAN
+        last = self._committed.reach
         ready: list[Stored] = []
         while self._held and len(ready) < limit and self._held[0].offset <= last:
             ready.append(self._held.popleft())
@@ -192,8 +192,8 @@ def lost(place: Place, group: str, where: str) -> ProgressLost:
     """Return the error of progress that is not there."""
     stage = group.partition(".")[2]
     return ProgressLost(
-        f"{place.cluster.url}: group {group} has no committed progress on {where}: it was never made (seedstream "
-        "topics create), or the brokers dropped it, offsets.retention.minutes after the last worker left. Starting over would "
+        f"{place.cluster.url}: group {group} has no committed progress on {where}. It was never made (seedstream topics "
+        "create), or the brokers dropped it, offsets.retention.minutes after the last worker left. To begin again would "
         f"do all again: run `seedstream replay {stage} --into NAMESPACE`, and set offsets.retention.minutes to a year"
     )
 

@@ -19,6 +19,7 @@ class Place:
     cluster: Cluster
     admin: Admin
     namespace: str
+    session_s: float  # a member that is silent for so long is taken for dead
     partitions: dict[str, int] = field(default_factory=dict[str, int])  # by full name
     limits: dict[str, int] = field(default_factory=dict[str, int])  # bytes of a message, by full name
     down: str | None = None  # why no broker answers, while none does

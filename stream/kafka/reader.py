@@ -12,7 +12,7 @@ from stream.kafka.errors import translated
 from stream.kafka.place import Place
 from stream.kafka.wire import stored
 
-BATCH = 2_000
+BATCH = 500
 POLL_MS = 100
 STALLED_S = 60.0
 """Longer than any transaction can be open."""
