@@ -17,7 +17,7 @@ from typing import Protocol
 import pytest
 
 from deploy.local_kafka import Listener, LocalKafka
-from deploy.local_kafka.node import Program
+from deploy.local_kafka.archive import ready
 from deploy.local_kafka.process import launch
 from stream.errors import DependencyDown
 from tests.broker_keeper import users
@@ -31,7 +31,7 @@ def needs_kafka() -> None:
     if os.environ.get(SWITCH) == "off":
         pytest.skip(f"{SWITCH}=off")
     try:
-        Program.found()
+        ready()
     except DependencyDown as err:
         pytest.fail(f"{err}; {SWITCH}=off skips the tests that need it", pytrace=False)
 
@@ -43,9 +43,9 @@ def kept(folder: Path) -> Iterator[None]:
     fd = os.open(users(folder), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
         fcntl.flock(fd, fcntl.LOCK_SH)
-        keeper = folder.with_name(f"{folder.name}.keeper-{os.getpid()}")
+        keeper = f"{folder.name}.keeper-{os.getpid()}"
         command = [sys.executable, "-m", "tests.broker_keeper", folder]
-        launch(command, keeper.with_suffix(".pid"), keeper.with_suffix(".log"), ROOT)
+        launch(command, folder.with_name(f"{keeper}.pid"), folder.with_name(f"{keeper}.log"), ROOT)
         yield
     finally:
         os.close(fd)

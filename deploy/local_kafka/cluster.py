@@ -1,16 +1,17 @@
 """A local Kafka: its nodes started, waited for, and stopped together."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 
 from deploy.local_kafka import layout
+from deploy.local_kafka.archive import ready
 from deploy.local_kafka.layout import Layout
 from deploy.local_kafka.lock import held
-from deploy.local_kafka.node import START_S, Node, PortTaken, Program
+from deploy.local_kafka.node import START_S, Node, PortTaken, kill, stop, wait
 from deploy.local_kafka.properties import PLAIN, Listener, properties
 from stream.errors import WrongConfig
 
@@ -102,12 +103,14 @@ class LocalKafka:
         """
         with self._locked():
             self._look()
+            self._refuse_another_number()
             if self._nodes and all(node.pid for node in self._nodes):
                 self._refuse_another_port()
+                wait(self._nodes)  # who started them may have been killed meanwhile
                 return False
-            program = Program.found()
+            ready()
             for attempt in range(1, ATTEMPTS + 1):
-                stopped = self._prepare(program)
+                stopped = self._prepare()
                 try:
                     self._launch(stopped)
                     return True
@@ -123,14 +126,13 @@ class LocalKafka:
         with self._locked():
             self._look()
             ran = self.running
-            # All at once: the last of three that end one after the other has no controller left to let it go.
-            _each(self._nodes, Node.stop)
+            stop(self._nodes)
             return ran
 
     def kill(self) -> None:
         """SIGKILL every node."""
         self._look()
-        _each(self._nodes, Node.kill)
+        kill(self._nodes)
 
     def _locked(self) -> AbstractContextManager[None]:
         return held(self.folder / "lock", f"the local Kafka in {self.folder}", ATTEMPTS * START_S)
@@ -140,22 +142,24 @@ class LocalKafka:
         self._layout = layout.read(self.folder)
         number = self._layout.nodes if self._layout else 0
         if len(self._nodes) != number:
-            self._nodes = [Node(n, self.folder / f"node-{n}") for n in range(1, number + 1)]
+            self._nodes = [Node(n, self.folder / f"node-{n}", ready) for n in range(1, number + 1)]
+
+    def _refuse_another_number(self) -> None:
+        nodes = len(self._nodes)
+        if any(node.formatted for node in self._nodes) and self._asked_nodes not in (None, nodes):
+            has = "1 node" if nodes == 1 else f"{nodes} nodes"
+            raise WrongConfig(f"the Kafka in {self.folder} has {has}: leave --nodes out, or name another --dir")
 
     def _refuse_another_port(self) -> None:
         port = self._layout.ports[PLAIN][0] if self._layout else None
         if self._port not in (None, port):
             raise WrongConfig(f"the Kafka in {self.folder} runs already, at port {port}: stop it first to move it")
 
-    def _prepare(self, program: Program) -> list[Node]:
+    def _prepare(self) -> list[Node]:
         """Choose ports, write down what stands where, make storage. Return the nodes that do not run."""
         found = self._layout
         if found is None or not any(node.formatted for node in self._nodes):
             found = layout.new(self._asked_nodes or SIZES[0])
-        elif self._asked_nodes not in (None, found.nodes):
-            raise WrongConfig(
-                f"{self.folder} holds a Kafka of {found.nodes} nodes: leave --nodes out, or name another --dir"
-            )
         if not self.running:  # else the others know each other by their ports
             found = layout.placed(found, [listener.name for listener in self._listeners], self._port)
             found.write(self.folder)
@@ -163,28 +167,22 @@ class LocalKafka:
         stopped = [node for node in self._nodes if node.pid is None]
         for node in stopped:
             settings = properties(node.number, found.nodes, found.ports, self._listeners, self._properties)
-            node.configure(program, settings)
+            node.configure(settings)
         users = [
             f"--add-scram={mechanism}=[name={name},password={password}]"
             for name, password in self._scram.items()
             for mechanism in ("SCRAM-SHA-256", "SCRAM-SHA-512")
         ]
-        _each(stopped, lambda node: node.format(found.cluster_id, users))
+        with ThreadPoolExecutor(len(stopped)) as pool:
+            for made in [pool.submit(node.format, found.cluster_id, users) for node in stopped]:
+                made.result()
         return stopped
 
     def _launch(self, stopped: Sequence[Node]) -> None:
         try:
             for node in stopped:
                 node.launch()
-            _each(stopped, Node.wait)
+            wait(stopped)
         except BaseException:
-            _each(stopped, Node.kill)
+            kill(stopped)
             raise
-
-
-def _each(nodes: Sequence[Node], act: Callable[[Node], None]) -> None:
-    """Do something to all nodes at once. Raises what it raises of the first that fails, when all have ended."""
-    if nodes:
-        with ThreadPoolExecutor(len(nodes)) as pool:
-            for done in [pool.submit(act, node) for node in nodes]:
-                done.result()

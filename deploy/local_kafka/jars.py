@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from deploy.local_kafka.java import INSTEAD, maven
@@ -18,6 +19,8 @@ SCALA = "2.13"
 SLF4J = "1.7.36"
 """Kafka logs through SLF4J 1.7; slf4j-simple writes it to stderr, which is the node's log file."""
 COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
+UNFINISHED = f".kafka-{KAFKA}-"
+"""How the folder is called that is not finished: one that nobody holds the lock for is left of a killed process."""
 CACHE = "SEEDSTREAM_CACHE"
 """Names another folder for what can be fetched again."""
 
@@ -57,6 +60,11 @@ def present() -> bool:
     return home().is_dir()
 
 
+def locked() -> AbstractContextManager[None]:
+    """Hold the right to write into the cache. Raises DependencyDown when somebody else does for too long."""
+    return held(cache() / f"kafka-{KAFKA}.lock", "fetching Kafka", FETCH_S)
+
+
 def fetched() -> Path:
     """Return the folder of the jars; the first time Maven fetches them, 44 MB. Several may ask at once.
 
@@ -66,13 +74,13 @@ def fetched() -> Path:
     if present():
         return target
     mvn = maven()
-    with held(target.parent / f"{target.name}.lock", "fetching Kafka", FETCH_S):
+    with locked():
         if present():  # another process was faster
             return target
-        for left in target.parent.glob(f".{target.name}-*"):  # of one that was killed: the lock is ours
+        for left in target.parent.glob(f"{UNFINISHED}*"):  # of one that was killed: the lock is ours
             shutil.rmtree(left, ignore_errors=True)
         try:
-            fresh = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+            fresh = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=target.parent))
         except OSError as err:
             raise WrongConfig(f"{target.parent}: the cache cannot be written: {err.strerror}") from err
         try:

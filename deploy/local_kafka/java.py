@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 
 from stream.errors import DependencyDown
@@ -20,7 +21,15 @@ _ANSWERS_S = 30.0
 _MAJOR = re.compile(r'version "(?:1\.)?(\d+)')
 
 
-def java() -> Path:
+@dataclass(frozen=True, slots=True)
+class Java:
+    """A program `java`, and all that it says of its version."""
+
+    path: Path
+    version: str
+
+
+def java() -> Java:
     """Return the `java` to run: of JAVA_HOME where that is set, else the one on PATH.
 
     Raises:  DependencyDown when there is none, or none new enough.
@@ -40,7 +49,7 @@ def java() -> Path:
     if major is None or major < MIN_JAVA:
         version = f"Java {major}" if major else "unknown"
         raise DependencyDown(f"a local Kafka needs Java {MIN_JAVA}, {found} is {version}: {INSTALL_JAVA}; {INSTEAD}")
-    return Path(found)
+    return Java(Path(found), said)
 
 
 def major_version(said: str) -> int | None:

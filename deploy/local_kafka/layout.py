@@ -50,7 +50,9 @@ def read(folder: Path) -> Layout | None:
         )
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as err:
+    except OSError as err:
+        raise WrongConfig(f"{path}: cannot be read: {err.strerror}: name another --dir") from err
+    except (ValueError, KeyError, TypeError, AttributeError) as err:
         raise WrongConfig(f"{path}: is not what a local Kafka wrote ({err}): name another --dir") from err
 
 
@@ -70,10 +72,11 @@ def placed(layout: Layout, listeners: Sequence[str], port: int | None) -> Layout
         name: ports
         for name, ports in layout.ports.items()
         if name in names and name not in asked and len(ports) == layout.nodes and all(map(is_free, ports))
+        if not {*ports} & {*asked.get(PLAIN, ())}
     }
     ports = asked | kept
     lacking = [name for name in names if name not in ports]
-    fresh = free_ports(layout.nodes * len(lacking))
+    fresh = free_ports(layout.nodes * len(lacking), [port for taken in ports.values() for port in taken])
     for name in lacking:
         ports[name] = [fresh.pop() for _ in range(layout.nodes)]
     return replace(layout, ports=ports)

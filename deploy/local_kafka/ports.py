@@ -2,6 +2,7 @@
 
 import random
 import socket
+from collections.abc import Collection
 
 from deploy.local_kafka.properties import HOST
 from stream.errors import WrongConfig
@@ -22,8 +23,8 @@ def is_free(port: int) -> bool:
     return True
 
 
-def free_ports(number: int) -> list[int]:
-    """Return so many distinct free ports.
+def free_ports(number: int, taken: Collection[int] = ()) -> list[int]:
+    """Return so many distinct free ports, none of those that are `taken`.
 
     Raises:  WrongConfig when there are none.
     """
@@ -32,7 +33,7 @@ def free_ports(number: int) -> list[int]:
         if len(found) == number:
             return found
         port = random.randrange(LOW, HIGH)
-        if port not in found and is_free(port):
+        if port not in found and port not in taken and is_free(port):
             found.append(port)
     raise WrongConfig(f"no {number} free ports between {LOW} and {HIGH}: name one with --port")
 

@@ -49,16 +49,21 @@ def find(pid_file: Path, argument: str) -> Running | None:
 
     It is the same process when it started at the same moment and `argument` stands in its command line.
     """
-    try:
-        told = parse(pid_file.read_text(encoding="utf-8", errors="replace"))
-    except FileNotFoundError:
-        return None
-    if told is None or not alive(told):
+    process = told(pid_file)
+    if process is None or not alive(process):
         return None
     with contextlib.suppress(OSError):
-        if argument.encode() in Path(f"/proc/{told.pid}/cmdline").read_bytes().split(b"\0"):
-            return told
+        if argument.encode() in Path(f"/proc/{process.pid}/cmdline").read_bytes().split(b"\0"):
+            return process
     return None
+
+
+def told(pid_file: Path) -> Running | None:
+    """Return the process that a pid file tells of, whether or not it still runs. None when it tells of none."""
+    try:
+        return parse(pid_file.read_text(encoding="utf-8", errors="replace"))
+    except FileNotFoundError:
+        return None
 
 
 def alive(process: Running) -> bool:

@@ -24,7 +24,7 @@ SIZED: Mapping[str, str] = {
     "background.threads": "2",
 }
 
-FAILOVER: Mapping[str, str] = {  # the defaults take a quarter of a minute to miss a dead node
+FAILOVER: Mapping[str, str] = {  # the defaults take 9 s to miss a dead node, and to let it in again
     "broker.heartbeat.interval.ms": "500",
     "broker.session.timeout.ms": "3000",
     "controller.quorum.election.timeout.ms": "1000",
@@ -84,7 +84,7 @@ def properties(
         "share.coordinator.state.topic.replication.factor": replicas,
         "share.coordinator.state.topic.min.isr": min_isr,
         **SIZED,
-        **(FAILOVER if nodes > 1 else {}),
+        **FAILOVER,
     }
     for door in listeners:
         settings |= {f"listener.name.{door.name.lower()}.{key}": value for key, value in door.properties.items()}
