@@ -17,16 +17,16 @@ from deploy import live, report, running, train_beside
 from deploy.effective import begin, begun
 from deploy.funnel import Count, funnel
 from deploy.live import View
-from deploy.options import NAMESPACE, put_json, say
+from deploy.options import put_json, say
 from deploy.outline import legs, outline
 from deploy.pipeline import Pipeline, build
 from deploy.plan import Plan
 from deploy.recipe import SOURCE_TOPIC, Recipe, StagePlan
+from deploy.where import Where
 from producers.directory import Directory
 from stream import logs
 from stream.bus import Bus, Stored
 from stream.codec import decode
-from stream.embedded import Embedded
 from stream.idle import lag
 from stream.metrics import serve
 from stream.outcomes import StageSpec
@@ -44,8 +44,7 @@ REMEDY = "Start it as before, or run the changed one in a new --dir or --namespa
 class Start:
     """What a run is started with."""
 
-    directory: Path
-    namespace: str
+    where: Where
     plan: Plan
     stages: Sequence[StagePlan]
     sources: Sequence[Path] = ()
@@ -74,7 +73,7 @@ async def up(start: Start) -> int:
             serve(stats.values(), start.metrics_port)
         view = View(list(stats.values()), lambda: sum(pipeline.used().values(), Usage()))
         work = running.Work(pipeline.specs, sources, start.limit, start.until_idle, pipeline.local)
-        async with train_beside.beside(bus, _training(start), start.directory, view.tell_training) as trainer:
+        async with train_beside.beside(bus, _training(start), start.where.folder, view.tell_training) as trainer:
             interrupted = await running.run(bus, work, start.plan.config.runner, stats, view, console)
             if trainer is not None and start.until_idle and not interrupted:
                 interrupted = await trainer.finish()
@@ -95,6 +94,7 @@ def _above(console: Console) -> TextIO:
 
 def _secrets(plan: Plan) -> list[str]:
     names = {end.key_env for end in (*plan.endpoints.values(), *plan.config.llm.values()) if end.key_env}
+    names |= {name for name in (plan.config.kafka.password_env,) if name}
     return [os.environ[name] for name in names if name in os.environ]
 
 
@@ -102,10 +102,10 @@ def _secrets(plan: Plan) -> list[str]:
 async def _opened(start: Start) -> AsyncGenerator[tuple[Bus, Pipeline]]:
     """Open bus and pipeline. A stream begins only when all servers have answered, so that the name of a model which
     is not there is never written down."""
-    recipe, config = start.plan.effective(), start.plan.config
-    async with Embedded.open(start.directory, start.namespace, partitions=config.partitions) as bus:
+    recipe = start.plan.effective()
+    async with start.where.open(create=True) as bus:
         goes_on = await begun(bus, recipe, REMEDY)
-        async with build(start.plan, start.stages, start.directory) as pipeline:
+        async with build(start.plan, start.stages, start.where.folder) as pipeline:
             await bus.create(topics_of(start.plan.recipe))
             if goes_on:
                 await _tell_rest(bus, pipeline.specs)
@@ -157,7 +157,7 @@ async def _tell_end(bus: Bus, start: Start, sources: Sequence[Directory], used: 
 
 
 def _next(start: Start, counts: Sequence[Count], shown: Example | None) -> Iterator[str]:
-    where = f"--dir {start.directory}" + ("" if start.namespace == NAMESPACE else f" --namespace {start.namespace}")
+    where = start.where.flags()
     if shown is not None:
         yield f"the dataset as files:     seedstream export DIR {where}"
         yield f"all that led to it:       seedstream show {shown.key[: report.ID_CHARS]} {where}"
