@@ -3,8 +3,8 @@
     PipelineError
       Unavailable  pause the stage's intake, probe for ever, count nothing   EndpointDown, DiskFull, BrokerDown
       Transient    retry this record with jitter, to a limit; then dead      RequestTimedOut, WorkerDied
-      Permanent    dead letter: a defect of ours                             BadRecord
-      Fatal        commit what is finished, stop, exit non-zero              NewerSchema, WrongConfig, InUse
+      Permanent    dead letter: a defect of ours                             BadRecord, TooLarge
+      Fatal        commit what is finished, stop, exit non-zero              NewerSchema, WrongConfig, ProgressLost
 
 What a model or a source did wrong is none of these: it is a `Reject` with a reason (`stream.stage`).
 """
@@ -43,6 +43,10 @@ class EndpointDown(Unavailable):
     """An LLM server refuses connections, or answers 429 or 503."""
 
 
+class BrokerDown(Unavailable):
+    """The message broker does not answer, or not well enough to be relied on."""
+
+
 class DiskFull(Unavailable):
     """The bus file cannot grow. Nothing was written; the same step is tried again."""
 
@@ -57,6 +61,10 @@ class WorkerDied(Transient):
 
 class BadRecord(Permanent):
     """A record on the bus that cannot be decoded as its topic's type."""
+
+
+class TooLarge(Permanent):
+    """A message larger than its topic takes: names its size, the topic and the limit."""
 
 
 class NewerSchema(Fatal):
@@ -83,6 +91,15 @@ class InUse(WrongConfig):
 
 class BusMissing(WrongConfig):
     """There is no bus where one was expected."""
+
+
+class LeaseLost(Fatal):
+    """A partition, or the right to append, is no longer ours: another owner has taken it over. A stage goes on with the
+    partitions that it has; anybody else stops."""
+
+
+class ProgressLost(Fatal):
+    """The committed progress of a stage has vanished. Starting over would do everything again."""
 
 
 class DependencyDown(Fatal):

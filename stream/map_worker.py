@@ -97,6 +97,7 @@ class MapWorker:
                     async with asyncio.timeout_at(due_s if batch else None):
                         fetched = await self.gates.reads.call(lambda: self.lease.fetch(room))  # noqa: B023 - awaited here
             self._window.deliver(stored.offset for stored in fetched)
+            self._window.advance(self.lease.position)
             self._held += len(fetched)
             self.stats.in_flight += len(fetched)
             due_s = due_s if batch else clock.time() + self.shape.linger_s

@@ -31,6 +31,12 @@ class Progress:
     def __contains__(self, offset: int) -> bool:
         return offset < self.watermark or offset in self.done
 
+    @property
+    def reach(self) -> int:
+        """The highest offset that may be delivered while this is what was committed: beyond it, `bitmap` could not
+        tell that it is finished."""
+        return self.watermark + MAX_SPAN
+
     def bitmap(self) -> str:
         """Return `done` as base64; bit k of the bytes, lowest first, is offset watermark + 1 + k.
 

@@ -3,7 +3,7 @@ error, what a failure means (`stream.errors`)."""
 
 import asyncio
 
-from stream.bus import Bus, Lease
+from stream.bus import Bus, Gone, Lease
 from stream.fold_worker import FoldWorker
 from stream.map_worker import MapWorker
 from stream.metrics import StageStats
@@ -37,6 +37,8 @@ async def run_stage(bus: Bus, spec: StageSpec, settings: Settings, stats: StageS
     async def join() -> None:
         try:
             async for lease in bus.leases(spec.name, spec.input.name):
+                if isinstance(lease, Gone):
+                    continue
                 workers.add(asyncio.create_task(work(lease), name=f"{spec.name}-{lease.partition}"))
         except Exception as err:  # noqa: BLE001 - as above
             if not failed.done():

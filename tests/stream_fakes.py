@@ -2,78 +2,94 @@
 
 import asyncio
 import contextlib
-import time
-import zlib
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass, field
+from bisect import bisect_left
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
-from stream.bus import Lease, Message, Stored
-from stream.errors import Fatal, InUse, WrongConfig
+from stream.bus import NOTHING, Gone, Lease, Message, Stored
+from stream.errors import Fatal, LeaseLost, TooLarge, WrongConfig
 from stream.progress import Progress
 from stream.topics import Topic, checked_namespace
+from tests.memory_disk import Disk, Group, Log, Owner, Share
+
+__all__ = ["Disk", "Log", "MemoryBus"]
 
 
-@dataclass(slots=True)
-class Disk:
-    """What outlives a bus: its logs, by namespace.topic and partition, its progress, and who owns what."""
-
-    logs: dict[str, list[list[Stored]]] = field(default_factory=dict[str, list[list[Stored]]])
-    progress: dict[tuple[str, str, int], Progress] = field(default_factory=dict[tuple[str, str, int], Progress])
-    owners: dict[str, "Owner"] = field(default_factory=dict[str, "Owner"])
-
-
-@dataclass(eq=False, slots=True)
-class Owner:
-    """A right to write, while `disk.owners` holds it."""
-
-    bus: "MemoryBus"
-    name: str
-
-    def write(self, messages: Sequence[Message], progress: tuple[str, str, int, Progress] | None = None) -> None:
-        if self.bus.disk.owners.get(self.name) is not self:
-            raise Fatal(f"{self.name} is no longer ours to write")
-        self.bus.write(messages, progress)
-
-
-@dataclass(slots=True)
 class MemoryLease:
-    bus: "MemoryBus"
-    owner: Owner
-    stage: str
-    topic: str
-    partition: int
-    progress: Progress
-    position: int = 0
+    """A lease on one partition: of its own, or a share of a group's."""
+
+    def __init__(self, bus: "MemoryBus", stage: str, topic: str, share: Share, group: Group | None = None) -> None:
+        self.bus = bus
+        self.stage = stage
+        self.topic = topic
+        self.partition = share.partition
+        self.wanted = share.wanted
+        self.progress = bus.progress_of(stage, topic, share.partition)
+        self.position = self.progress.watermark
+        self._share = share
+        self._group = group
+        self._reach = self.progress.reach
+        self._unknown: tuple[Sequence[Message], Progress] | None = None  # written, but its owner was not told
 
     async def fetch(self, limit: int) -> Sequence[Stored]:
         self.bus.fetches += 1
         while True:
             self.bus.fetch_fault()
-            arrived = self.bus.arrived
+            if self.wanted.is_set() or self._share.released:
+                raise LeaseLost(f"partition {self.partition} of {self.topic} is wanted")
+            arrived = self.bus.disk.arrived
             log = self.bus.log(self.topic)[self.partition]
-            fresh = [stored for stored in log[self.position :] if stored.offset not in self.progress][:limit]
-            if fresh:
-                self.position = fresh[-1].offset + 1
+            left = [s for s in log[first_from(log, self.position) :] if s.offset not in self.progress]
+            fresh = [stored for stored in left[:limit] if stored.offset <= self._reach]
+            left = left[len(fresh) :]
+            position = left[0].offset if left else max(self.position, log.end)
+            if fresh or position > self.position:
+                self.position = position
                 return fresh
             await arrived.wait()
 
     async def commit(self, messages: Sequence[Message], progress: Progress) -> None:
+        if self._share.released:
+            raise LeaseLost(f"partition {self.partition} of {self.topic} was released")
+        if self._unknown is not None:  # only the same call may be made now: it finds out that all is well
+            assert self._unknown == (messages, progress)
         await self.bus.before_commit()
         self.bus.commit_fault()
-        at = Progress.decode(progress.watermark, progress.bitmap())  # as it would be stored
-        self.owner.write(messages, (self.stage, self.topic, self.partition, at))
+        if self._unknown is None:
+            at = Progress.decode(progress.watermark, progress.bitmap())  # as it would be stored
+            self.bus.write(messages, (self.stage, self.topic, self.partition, at), self._share.owner)
+            self._unknown = messages, progress
         self.bus.commits += 1
+        self.bus.told_fault()
+        self._unknown = None
+        self._reach = progress.reach
+        self.bus.disk.wake()
+
+    def refusal(self, message: Message) -> str | None:
+        return self.bus.refusal(message)
+
+    def release(self) -> None:
+        self._share.released = True
+        if self._group is not None:
+            self._group.settle()
 
 
-@dataclass(slots=True)
+def first_from(log: Log, offset: int) -> int:
+    """Return the index of the first record at `offset` or above."""
+    return bisect_left(log, offset, key=lambda stored: stored.offset)
+
+
 class MemoryAppender:
-    bus: "MemoryBus"
-    owner: Owner
+    def __init__(self, bus: "MemoryBus", owner: Owner) -> None:
+        self.bus = bus
+        self.owner = owner
 
     async def append(self, messages: Sequence[Message]) -> None:
         await self.bus.before_commit()
         self.bus.commit_fault()
-        self.owner.write(messages)
+        self.bus.write(messages, None, self.owner)
+
+    def refusal(self, message: Message) -> str | None:
+        return self.bus.refusal(message)
 
 
 def no_fault() -> None:
@@ -86,23 +102,26 @@ async def a_turn() -> object:
 
 
 class MemoryBus:
-    """`stream.bus.Bus` on a `Disk`. A fault raises what a fetch or a commit is to raise."""
+    """`stream.bus.Bus` on a `Disk`. A fault raises what a fetch is to raise, or a commit: `commit_fault` before it is
+    written, `told_fault` after that."""
 
     def __init__(self, disk: Disk, namespace: str = "main", partitions: int = 1) -> None:
         self.disk = disk
         self.namespace = checked_namespace(namespace)
         self.partitions = partitions
-        self.arrived = asyncio.Event()
         self.fetch_fault: Callable[[], None] = no_fault
         self.commit_fault: Callable[[], None] = no_fault
+        self.told_fault: Callable[[], None] = no_fault
         self.before_commit: Callable[[], Awaitable[object]] = a_turn
         self.fetches = 0
         self.commits = 0
+        self._known_limits: dict[str, int] = {}
+        self._closed = False
 
-    async def create(self, topics: Sequence[Topic]) -> None:
+    async def create(self, topics: Sequence[Topic], readers: Mapping[str, str] = NOTHING) -> None:
         for topic in topics:
             count = topic.partitions or self.partitions
-            log = self.disk.logs.setdefault(self._full(topic.name), [[] for _ in range(count)])
+            log = self.disk.logs.setdefault(self._full(topic.name), [Log() for _ in range(count)])
             if topic.partitions is not None and len(log) != topic.partitions:
                 raise WrongConfig(f"topic {topic.name} has {len(log)} partitions, {topic.partitions} expected")
 
@@ -113,63 +132,109 @@ class MemoryBus:
     def _full(self, name: str) -> str:
         return f"{self.namespace}.{name}"
 
-    def log(self, topic: str) -> list[list[Stored]]:
+    def log(self, topic: str) -> list[Log]:
         try:
             return self.disk.logs[self._full(topic)]
         except KeyError as err:
             raise WrongConfig(f"there is no topic {self._full(topic)}") from err
 
-    @contextlib.contextmanager
-    def _owned(self, name: str) -> Generator[Owner]:
-        name = self._full(name)
-        if name in self.disk.owners:
-            raise InUse(f"{name} is in use")
-        owner = self.disk.owners[name] = Owner(self, name)
-        try:
-            yield owner
-        finally:
-            if self.disk.owners.get(name) is owner:
-                del self.disk.owners[name]
+    # --- owners
 
-    async def leases(self, stage: str, topic: str) -> AsyncIterator[Lease]:
-        with self._owned(stage) as owner:
-            for partition, progress in (await self.progress(stage, topic)).items():
-                yield MemoryLease(self, owner, stage, topic, partition, progress)
-            await asyncio.get_running_loop().create_future()
+    async def leases(self, stage: str, topic: str) -> AsyncIterator[Lease | Gone]:
+        partitions = len(self.log(topic))
+        if not self.disk.shared:
+            owner = self.disk.own(self._full(stage), self)
+            try:
+                for partition in range(partitions):
+                    yield MemoryLease(self, stage, topic, Share(partition, owner))
+                await asyncio.get_running_loop().create_future()
+            finally:
+                owner.give_up()
+        group = self.group(stage, topic)
+        member = group.join(self)
+        try:
+            while True:
+                while member.events:
+                    event = member.events.popleft()
+                    yield MemoryLease(self, stage, topic, event, group) if isinstance(event, Share) else event
+                member.told.clear()
+                await member.told.wait()
+        finally:
+            group.leave(member)
+
+    def group(self, stage: str, topic: str) -> Group:
+        """The group of a stage on a shared bus: a test may have it rebalance."""
+        name = self._full(stage), topic
+        return self.disk.groups.setdefault(name, Group(self.disk, ".".join(name), len(self.log(topic))))
 
     @contextlib.asynccontextmanager
     async def appender(self, name: str) -> AsyncGenerator[MemoryAppender]:
-        with self._owned(name) as owner:
+        owner = self.disk.own(f"{self._full(name)} as appender" if self.disk.shared else self._full(name), self)
+        try:
             yield MemoryAppender(self, owner)
+        finally:
+            owner.give_up()
 
-    def write(self, messages: Sequence[Message], progress: tuple[str, str, int, Progress] | None) -> None:
-        logs = [self.log(message.topic) for message in messages]  # before anything is written
-        for log, message in zip(logs, messages, strict=True):
-            partition = zlib.crc32(message.key.encode()) % len(log)
-            end = len(log[partition])
-            log[partition].append(Stored(partition, end, message.key, message.value, message.cause, time.time()))
+    # --- reading and writing
+
+    def write(
+        self,
+        messages: Sequence[Message],
+        progress: tuple[str, str, int, Progress] | None,
+        owner: Owner | None = None,
+    ) -> None:
+        """One step. With an owner, it must still be one."""
+        if self._closed:
+            raise Fatal("the bus is closed")
+        if owner is not None:
+            owner.check()
+        for message in messages:  # before anything is written
+            self.log(message.topic)
+            if len(message.value) > self.disk.limits.get(self._full(message.topic), len(message.value)):
+                self._known_limits = dict(self.disk.limits)
+                raise TooLarge(self.refusal(message))
+        self.disk.append([(self._full(message.topic), message) for message in messages])
         if progress is not None:
             stage, topic, partition, at = progress
             self.disk.progress[self._full(stage), topic, partition] = at
-        self.arrived.set()
-        self.arrived = asyncio.Event()
+
+    def refusal(self, message: Message) -> str | None:
+        """By the limits as they were when a message was last found too large, as with a broker's."""
+        size, limit = len(message.value), self._known_limits.get(self._full(message.topic))
+        if limit is None or size <= limit:
+            return None
+        return f"a record of {size:,} bytes: topic {message.topic} takes {limit:,}"
+
+    def progress_of(self, stage: str, topic: str, partition: int) -> Progress:
+        return self.disk.progress.get((self._full(stage), topic, partition), Progress())
 
     async def progress(self, stage: str, topic: str) -> Mapping[int, Progress]:
-        found = self.disk.progress
-        return {p: found.get((self._full(stage), topic, p), Progress()) for p in range(len(self.log(topic)))}
+        return {p: self.progress_of(stage, topic, p) for p in range(len(self.log(topic)))}
+
+    async def starts(self, topic: str) -> Mapping[int, int]:
+        return {partition: log.start for partition, log in enumerate(self.log(topic))}
 
     async def ends(self, topic: str) -> Mapping[int, int]:
-        return {partition: len(log) for partition, log in enumerate(self.log(topic))}
+        return {partition: log.end for partition, log in enumerate(self.log(topic))}
 
-    async def read(self, topic: str) -> AsyncIterator[Sequence[Stored]]:
-        for log in [list(log) for log in self.log(topic)]:
-            for first in range(0, len(log), 100):
+    async def read(self, topic: str, start: Mapping[int, int] | None = None) -> AsyncIterator[Sequence[Stored]]:
+        for partition, log in enumerate([Log(log) for log in self.log(topic)]):
+            for first in range(first_from(log, (start or {}).get(partition, 0)), len(log), 100):
                 await asyncio.sleep(0)
                 yield log[first : first + 100]
 
+    async def delete_before(self, topic: str, offsets: Mapping[int, int]) -> None:
+        for partition, offset in offsets.items():
+            log = self.log(topic)[partition]
+            log.start = max(log.start, min(offset, log.end))
+            del log[: first_from(log, log.start)]
+
     async def close(self) -> None:
+        self._closed = True
         self.crash()
 
     def crash(self) -> None:
         """What the end of its process does: whatever it owned is free."""
-        self.disk.owners = {name: owner for name, owner in self.disk.owners.items() if owner.bus is not self}
+        self.disk.owners = {name: owner for name, owner in self.disk.owners.items() if owner.by is not self}
+        for group in self.disk.groups.values():
+            group.crash(self)

@@ -10,65 +10,17 @@ import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from pathlib import Path
 
-from stream.bus import Lease, Message, Stored
+from stream.bus import NOTHING, Lease, Message, Stored
 from stream.embedded.file import FILE_NAME, connect, prepare, translated
+from stream.embedded.lease import EmbeddedAppender, EmbeddedLease, refusal
 from stream.embedded.locks import Lock
 from stream.embedded.reader import Reader
 from stream.embedded.writer import ProgressRow, TopicId, Write, Writer
-from stream.errors import Fatal, WrongConfig
+from stream.errors import Fatal, LeaseLost, TooLarge, WrongConfig
 from stream.progress import Progress
 from stream.topics import Topic, checked_namespace
 
-POLL_S = 0.25  # how soon records appended by another process are seen; our own are seen at once
-
-
-class EmbeddedLease:
-    """`stream.bus.Lease` on one partition of the file."""
-
-    def __init__(self, bus: "Embedded", lock: Lock, stage: str, topic: str, partition: int, progress: Progress) -> None:
-        self._bus = bus
-        self._lock = lock
-        self._stage = stage
-        self._topic = topic
-        self.partition = partition
-        self.progress = progress
-        self._position = progress.watermark
-        self._buffer: Sequence[Stored] = ()  # of one stored batch, not yet handed out
-        self._taken = 0
-
-    async def fetch(self, limit: int) -> Sequence[Stored]:
-        while self._taken == len(self._buffer):
-            arrived = self._bus.arrival(self._topic)  # before looking, so that what comes after the look wakes us
-            found: tuple[list[Stored], int] | None = await self._bus.reader.batch(
-                self._bus.topic_id(self._topic), self.partition, self._position
-            )
-            if found is not None:
-                batch, self._position = found
-                fresh: list[Stored] = [record for record in batch if record.offset not in self.progress]
-                self._buffer = fresh
-                self._taken = 0
-            else:
-                # Not wait_for: before Python 3.12 it can swallow a cancellation that comes together with an arrival.
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(POLL_S):
-                        await arrived.wait()
-        records = self._buffer[self._taken : self._taken + limit]
-        self._taken += len(records)
-        return records
-
-    async def commit(self, messages: Sequence[Message], progress: Progress) -> None:
-        await self._bus.write(self._lock, messages, (self._stage, self._topic, self.partition, progress))
-
-
-class EmbeddedAppender:
-    """`stream.bus.Appender` on the file."""
-
-    def __init__(self, bus: "Embedded", lock: Lock) -> None:
-        self._bus = bus
-        self._lock = lock
-
-    async def append(self, messages: Sequence[Message]) -> None:
-        await self._bus.write(self._lock, messages, None)
+DELETED_AT_ONCE = 100  # batches: a write lock held for longer would hold up the stages
 
 
 class Embedded:
@@ -107,7 +59,8 @@ class Embedded:
 
     # --- topics
 
-    async def create(self, topics: Sequence[Topic]) -> None:
+    async def create(self, topics: Sequence[Topic], readers: Mapping[str, str] = NOTHING) -> None:
+        # Nothing to do for readers: progress stands beside the topics in one file, and is lost with them or not at all.
         await asyncio.to_thread(self._create, topics)
         await self._load_topics()
         for topic in topics:
@@ -200,12 +153,16 @@ class Embedded:
         self, owner: Lock, messages: Sequence[Message], progress: tuple[str, str, int, Progress] | None
     ) -> None:
         """One atomic step of the holder of `owner`. Shielded: a cancelled caller's step is written all the same."""
+        if self._closed:
+            raise Fatal(f"{self._path}: nothing is written to a bus that was closed")
         if owner not in self._locks:
-            raise Fatal(f"{owner.what} is no longer ours to write")
+            raise LeaseLost(f"{owner.what} is no longer ours to write")
         appended: dict[tuple[TopicId, int], list[Message]] = {}
         names: set[str] = set()
         for message in messages:
             number, partitions = self._topic(message.topic)
+            if (reason := refusal(message)) is not None:
+                raise TooLarge(reason)
             partition = zlib.crc32(message.key.encode()) % partitions if partitions > 1 else 0
             appended.setdefault((number, partition), []).append(message)
             names.add(message.topic)
@@ -251,16 +208,50 @@ class Embedded:
             found[partition] = end
         return found
 
-    async def read(self, topic: str) -> AsyncIterator[Sequence[Stored]]:
+    async def after(self, topic: str, partition: int, position: int) -> tuple[Sequence[Stored], int]:
+        """Return the records from `position` on of the batch that holds it, or of the next one, and where that batch
+        ends; at the end of the log, none and the end, which is past `position` when what was there was deleted."""
+        number = self.topic_id(topic)
+        found = await self.reader.batch(number, partition, position)
+        if found is not None:
+            return found
+        end = await self.reader.end(number, partition)
+        return await self.reader.batch(number, partition, position) or (
+            (),
+            end,
+        )  # since the first look, some may have come
+
+    async def starts(self, topic: str) -> Mapping[int, int]:
+        number = self.topic_id(topic)
+        ends = await self.ends(topic)  # first: what is appended after it shows in the batches
+        return {p: await self._scanner.start(number, p, end) for p, end in ends.items()}
+
+    async def read(self, topic: str, start: Mapping[int, int] | None = None) -> AsyncIterator[Sequence[Stored]]:
         number = self.topic_id(topic)
         for partition, end in (await self.ends(topic)).items():
-            position = 0
+            position = (start or {}).get(partition, 0)
             while position < end:
                 found = await self._scanner.batch(number, partition, position)
                 if found is None:
                     break
                 batch, position = found
                 yield [record for record in batch if record.offset < end]
+
+    async def delete_before(self, topic: str, offsets: Mapping[int, int]) -> None:
+        """As promised, in whole batches."""
+        number = self.topic_id(topic)
+        for partition, offset in offsets.items():
+            while await asyncio.to_thread(self._delete, number, partition, offset):
+                pass
+
+    def _delete(self, topic: TopicId, partition: int, offset: int) -> int:
+        """Delete some batches that end at `offset` or before it, the oldest first; return how many."""
+        with translated(self._path), contextlib.closing(connect(self._path)) as db:
+            return db.execute(
+                "DELETE FROM batch WHERE rowid IN (SELECT rowid FROM batch WHERE topic = ? AND partition = ? "
+                "AND next <= ? ORDER BY next LIMIT ?)",
+                (topic, partition, offset, DELETED_AT_ONCE),
+            ).rowcount
 
     async def close(self) -> None:
         if self._closed:

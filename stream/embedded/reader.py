@@ -44,6 +44,22 @@ class Reader:
         assert isinstance(base, int) and isinstance(end, int) and isinstance(at_s, float) and isinstance(body, bytes)
         return unpack(body, partition, base, at_s, position), end
 
+    async def end(self, topic: TopicId, partition: int) -> int:
+        """Return the end of a log."""
+        rows = await self.all("SELECT next FROM head WHERE topic = ? AND partition = ?", topic, partition)
+        end = rows[0][0] if rows else 0
+        assert isinstance(end, int)
+        return end
+
+    async def start(self, topic: TopicId, partition: int, default: int) -> int:
+        """Return where the first batch of a log begins; `default` when it has none."""
+        rows = await self.all(
+            "SELECT base FROM batch WHERE topic = ? AND partition = ? ORDER BY next LIMIT 1", topic, partition
+        )
+        base = rows[0][0] if rows else default
+        assert isinstance(base, int)
+        return base
+
     def _close(self) -> None:
         if self._db is not None:
             self._db.close()

@@ -94,9 +94,9 @@ class Counted:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._bus, name)
 
-    def read(self, topic: str) -> AsyncIterator[Sequence[Stored]]:
+    def read(self, topic: str, start: Mapping[int, int] | None = None) -> AsyncIterator[Sequence[Stored]]:
         self.reads += topic == EXAMPLES.name
-        return self._bus.read(topic)
+        return self._bus.read(topic, start)
 
 
 async def test_the_trigger_counts_what_no_model_has_seen_and_reads_only_where_it_may_hold(tmp_path: Path):
