@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TextIO, cast
 
@@ -14,24 +14,27 @@ from rich.file_proxy import FileProxy
 
 from consumers.llm.usage import Usage
 from deploy import live, report, running, train_beside
-from deploy.effective import begin, begun
+from deploy.branch import check_stages, within
+from deploy.effective import begin, begun, stored_recipe
 from deploy.funnel import Count, funnel
 from deploy.live import View
 from deploy.options import put_json, say
 from deploy.outline import legs, outline
 from deploy.pipeline import Pipeline, build
 from deploy.plan import Plan
-from deploy.recipe import SOURCE_TOPIC, Recipe, StagePlan
+from deploy.recipe import StagePlan
+from deploy.topics import wanted_by
 from deploy.where import Where
 from producers.directory import Directory
 from stream import logs
 from stream.bus import Bus, Stored
 from stream.codec import decode
+from stream.errors import WrongConfig
 from stream.idle import lag
 from stream.metrics import serve
 from stream.outcomes import StageSpec
-from stream.records import Example
-from stream.topics import DEAD, RECIPE, REJECTS, TOPICS, Topic, state_topic
+from stream.records import Example, RecipeText
+from stream.topics import TOPICS, full_name
 from trainer.hyperparameters import Train
 
 log = logging.getLogger(__name__)
@@ -55,19 +58,19 @@ class Start:
     as_json: bool = False
 
 
-async def up(start: Start) -> int:
+async def up(asked: Start) -> int:
     """Run until idle or told to stop, report, and return the exit code.
 
     Raises:  Fatal: WrongConfig for what is wrong with sources, config, recipe or model; DependencyDown; InUse when
              another process runs the same stages.
     """
     # What is wrong with a source, or with the training, is found before anything is made.
-    sources = [Directory(path, start.plan.recipe.source) for path in start.sources]
-    train_beside.check(_training(start))
+    sources = [Directory(path, asked.plan.recipe.source) for path in asked.sources]
+    train_beside.check(_training(asked))
     console = Console(stderr=True, highlight=False)
     # On a terminal, log lines go above the live view instead of through it.
-    logs.start(start.log_format, _secrets(start.plan), _above(console) if console.is_terminal else None)
-    async with _opened(start) as (bus, pipeline):
+    logs.start(asked.log_format, _secrets(asked.plan), _above(console) if console.is_terminal else None)
+    async with _opened(asked) as (bus, pipeline, start):
         stats = running.new_stats(pipeline.specs)
         if start.metrics_port is not None:
             serve(stats.values(), start.metrics_port)
@@ -99,26 +102,42 @@ def _secrets(plan: Plan) -> list[str]:
 
 
 @asynccontextmanager
-async def _opened(start: Start) -> AsyncGenerator[tuple[Bus, Pipeline]]:
+async def _opened(asked: Start) -> AsyncGenerator[tuple[Bus, Pipeline, Start]]:
     """Open bus and pipeline. A stream begins only when all servers have answered, so that the name of a model which
-    is not there is never written down."""
-    recipe = start.plan.effective()
-    async with start.where.open(create=True) as bus:
+    is not there is never written down. The start is given as this namespace runs it."""
+    recipe = asked.plan.effective()
+    async with asked.where.open(create=True) as bus:
         goes_on = await begun(bus, recipe, REMEDY)
+        start = _within(asked, await stored_recipe(bus))
         async with build(start.plan, start.stages, start.where.folder) as pipeline:
-            await bus.create(topics_of(start.plan.recipe))
+            wanted = wanted_by(start.plan.recipe)
+            await bus.create(wanted.topics, wanted.readers)
             if goes_on:
                 await _tell_rest(bus, pipeline.specs)
             else:
                 await begin(bus, recipe)
-            yield bus, pipeline
+            yield bus, pipeline, start
 
 
-def topics_of(recipe: Recipe) -> list[Topic]:
-    """Return every topic that a stream of this recipe has, whichever of its stages run here."""
-    states = [state_topic(stage.name) for stage in recipe.stages if stage.kind.fold]
-    data = {topic.name: topic for stage in recipe.stages for topic in (stage.reads, stage.writes)}
-    return [RECIPE, *data.values(), REJECTS, DEAD, state_topic(SOURCE_TOPIC), *states]
+def _within(asked: Start, stored: RecipeText | None) -> Start:
+    """Return what a namespace runs of what was asked for: all of it, or the stages from where it was branched on.
+
+    Raises:  WrongConfig for a source or a stage that is the parent's.
+    """
+    if stored is None or stored.first is None:
+        return asked
+    namespace = asked.where.namespace
+    if asked.sources:
+        theirs = full_name(namespace, stored.reads or "")
+        raise WrongConfig(
+            f"namespace {namespace} takes no sources: it reads {theirs}, so send them to namespace {stored.parent}"
+        )
+    recipe = within(asked.plan.recipe, stored)
+    names = {stage.name for stage in asked.stages}
+    if len(asked.stages) < len(asked.plan.recipe.stages):
+        check_stages(stored, [stage.name for stage in recipe.stages], sorted(names), namespace)
+    stages = [stage for stage in recipe.stages if stage.name in names]
+    return replace(asked, plan=replace(asked.plan, recipe=recipe), stages=stages)
 
 
 async def _tell_rest(bus: Bus, specs: Sequence[StageSpec]) -> None:

@@ -16,7 +16,7 @@ from deploy.export import CARD, Wanted, export_from
 from deploy.funnel import Count
 from deploy.plan import Flags, plan
 from deploy.story import Asked, cost, story
-from deploy.up import topics_of
+from deploy.topics import topics_of
 from deploy.where import Where
 from stream.bus import Message
 from stream.codec import encode
