@@ -6,7 +6,7 @@ that no topic ever holds a mixture. Where and how fast the work is done (URLs, s
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import msgspec
@@ -94,7 +94,7 @@ async def begun(bus: Bus, recipe: Mapping[str, Any], remedy: str) -> bool:
     if stored is None:
         return False
     before: dict[str, Any] = json.loads(stored.text)
-    differences = diff(before, _filled(before, recipe))
+    differences = diff(before, filled(before, recipe))
     if differences:
         some = "; ".join(map(str, differences[:SHOWN]))
         more = f"; and {len(differences) - SHOWN} more" if len(differences) > SHOWN else ""
@@ -102,8 +102,8 @@ async def begun(bus: Bus, recipe: Mapping[str, Any], remedy: str) -> bool:
     return True
 
 
-async def begin(bus: Bus, recipe: Mapping[str, Any]) -> None:
-    """Store the recipe of a stream that has not begun.
+async def begin(bus: Bus, recipe: Mapping[str, Any], branched: RecipeText | None = None) -> None:
+    """Store the recipe of a stream that has not begun; `branched` says where one was branched from another.
 
     Raises:  WrongConfig when it names not all of its models: they could not be held to later.
     """
@@ -111,7 +111,8 @@ async def begin(bus: Bus, recipe: Mapping[str, Any]) -> None:
     if unnamed:
         raise WrongConfig(f"a stream begins with all its models named, {', '.join(unnamed)} have none: {NAME_A_MODEL}")
     async with bus.appender("recipe") as appender:
-        record = RecipeText(str(recipe["name"]), canonical(recipe), None)
+        name, text = str(recipe["name"]), canonical(recipe)
+        record = replace(branched, name=name, text=text) if branched else RecipeText(name, text, None)
         await appender.append([Message(RECIPE.name, record.key, encode(record))])
 
 
@@ -124,15 +125,15 @@ async def stored_recipe(bus: Bus) -> RecipeText | None:
     return latest
 
 
-def _filled(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+def filled(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
     """Return `now` with what it leaves unnamed taken from `before`."""
-    filled = dict(now)
+    found = dict(now)
     for key, value in now.items():
         if isinstance(value, dict):
-            filled[key] = _filled(before.get(key) or {}, cast("dict[str, Any]", value))
+            found[key] = filled(before.get(key) or {}, cast("dict[str, Any]", value))
         elif value is None:
-            filled[key] = before.get(key)
-    return filled
+            found[key] = before.get(key)
+    return found
 
 
 def _flat(value: Mapping[str, Any], at: str = "") -> dict[str, Any]:

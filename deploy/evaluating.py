@@ -28,9 +28,9 @@ from deploy.serving.checkpoint import Checkpoint
 from deploy.serving.serve import vllm_server
 from deploy.serving.server import Place
 from deploy.settings import Config, read
+from deploy.where import Where
 from sandbox import Limits, Sandbox, SandboxRefused
 from stream import logs
-from stream.embedded import Embedded
 from stream.errors import DependencyDown, WrongConfig
 from stream.records import Score
 from trainer import plot
@@ -62,7 +62,7 @@ class Plan:
     ks: tuple[int, ...]
     out: Path  # the folder for answers, results and the plot
     cpu_s: float  # of a program
-    stream: tuple[Path, str] | None = None  # directory and namespace, where scores are published
+    stream: Where | None = None  # where scores are published
 
 
 async def score(endpoint: Endpoint, model_id: str, plan: Plan, start_budget_s: float = 15.0) -> list[Score]:
@@ -71,7 +71,7 @@ async def score(endpoint: Endpoint, model_id: str, plan: Plan, start_budget_s: f
     Raises:  WrongConfig, also when the server does not offer the model; BusMissing; DependencyDown; PipelineError.
     """
     if plan.stream is not None:
-        async with Embedded.open(*plan.stream, create=False):
+        async with plan.stream.open():
             pass  # found missing now, not after hours of work
     scores: list[Score] = []
     ends: list[str] = []
@@ -121,12 +121,12 @@ async def check(plan: Plan) -> list[tuple[str, Attempt]]:
     return [(name, attempt) for name, attempt in attempts if attempt.verdict != "pass"]
 
 
-async def scores_of(directory: Path, namespace: str) -> list[Score]:
+async def scores_of(where: Where) -> list[Score]:
     """Return the scores of a stream.
 
     Raises:  BusMissing.
     """
-    async with Embedded.open(directory, namespace, create=False) as bus:
+    async with where.open() as bus:
         return await published(bus)
 
 
@@ -254,7 +254,7 @@ def _plain(attempt: Attempt) -> dict[str, object]:
 
 async def _publish(plan: Plan, done: Score) -> None:
     if plan.stream is not None:
-        async with Embedded.open(*plan.stream, create=False) as bus:
+        async with plan.stream.open() as bus:
             await publish(bus, done)
 
 

@@ -26,10 +26,10 @@ from deploy.record_parts import texts_of
 from deploy.split import Split, split
 from deploy.story import Story, story
 from deploy.tally import Tally
+from deploy.where import Where
 from stream.bus import Bus
 from stream.codec import decode
 from stream.config import suggestion
-from stream.embedded import Embedded
 from stream.errors import Fatal, WrongConfig
 from stream.records import Record
 from stream.topics import DEAD, REJECTS, TOPICS, Topic
@@ -75,14 +75,14 @@ class ExportFailed(Fatal):
     """The disk would not take the export; the files of an earlier one are as they were."""
 
 
-async def export_from(directory: Path, namespace: str, topic: str, into: Path, wanted: Wanted) -> Exported:
-    """Export a topic of the stream in `directory`, with the stream's story on the card.
+async def export_from(where: Where, topic: str, into: Path, wanted: Wanted) -> Exported:
+    """Export a topic of a stream, with the stream's story on the card.
 
     Raises:  as `export`; BusMissing; WrongConfig for an unknown topic.
     """
     if topic not in TOPICS:
         raise WrongConfig(f"there is no topic {topic}; {suggestion(topic, list(TOPICS))}")
-    async with Embedded.open(directory, namespace, create=False) as bus:
+    async with where.open() as bus:
         return await export(bus, TOPICS[topic], into, wanted, await story(bus))
 
 

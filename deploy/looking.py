@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -16,10 +15,10 @@ from deploy.funnel import Count, funnel
 from deploy.lineage import in_order, lineage
 from deploy.options import put_json, say
 from deploy.outline import legs, outline
+from deploy.where import Where
 from stream.audit import audit
 from stream.bus import Bus
 from stream.config import suggestion
-from stream.embedded import Embedded
 from stream.errors import WrongConfig
 from stream.outcomes import StageSpec
 from stream.replay import Selection
@@ -30,17 +29,17 @@ LOOK_S = 2.0
 
 
 @asynccontextmanager
-async def opened(directory: Path, namespace: str) -> AsyncGenerator[tuple[Bus, Sequence[StageSpec]]]:
+async def opened(where: Where) -> AsyncGenerator[tuple[Bus, Sequence[StageSpec]]]:
     """Open the bus of a stream that has begun.
 
     Raises:  BusMissing; WrongConfig when no stream has begun there.
     """
-    async with Embedded.open(directory, namespace, create=False) as bus:
+    async with where.open() as bus:
         yield bus, await outline(bus)
 
 
-async def status(directory: Path, namespace: str, as_json: bool) -> None:
-    async with opened(directory, namespace) as (bus, specs):
+async def status(where: Where, as_json: bool) -> None:
+    async with opened(where) as (bus, specs):
         counts = await funnel(bus, legs(specs))
     if as_json:
         put_json(counts)
@@ -48,9 +47,9 @@ async def status(directory: Path, namespace: str, as_json: bool) -> None:
         report.console().print(report.funnel_table(counts))
 
 
-async def watch(directory: Path, namespace: str) -> None:
+async def watch(where: Where) -> None:
     """Show the funnel and its rates until interrupted."""
-    async with opened(directory, namespace) as (bus, specs):
+    async with opened(where) as (bus, specs):
         before: list[Count] = []
         looked_s = time.monotonic()
         with Live(Text("counting …"), console=report.console(), auto_refresh=False) as live:
@@ -66,8 +65,8 @@ async def watch(directory: Path, namespace: str) -> None:
                 await asyncio.sleep(max(LOOK_S, 4 * (time.monotonic() - started_s)))
 
 
-async def show(directory: Path, namespace: str, record_id: str, as_json: bool) -> None:
-    async with opened(directory, namespace) as (bus, _):
+async def show(where: Where, record_id: str, as_json: bool) -> None:
+    async with opened(where) as (bus, _):
         found = await lineage(bus, record_id, in_order(list(await bus.topics())))
     if as_json:
         put_json(
@@ -88,17 +87,15 @@ async def show(directory: Path, namespace: str, record_id: str, as_json: bool) -
     out.print(report.tree(found))
 
 
-async def rejects(
-    directory: Path, namespace: str, stage: str | None, reason: str | None, count: int, as_json: bool
-) -> None:
-    async with opened(directory, namespace) as (bus, _):
+async def rejects(where: Where, stage: str | None, reason: str | None, count: int, as_json: bool) -> None:
+    async with opened(where) as (bus, _):
         groups = await samples.rejects(bus, stage, reason, count)
     _print_groups(groups, [[(s.record_id, s.evidence) for s in g.samples] for g in groups], as_json)
 
 
-async def dead(directory: Path, namespace: str, stage: str | None, count: int, as_json: bool) -> bool:
+async def dead(where: Where, stage: str | None, count: int, as_json: bool) -> bool:
     """Return whether there is one."""
-    async with opened(directory, namespace) as (bus, _):
+    async with opened(where) as (bus, _):
         groups = await samples.dead(bus, stage, count)
     _print_groups(groups, [[(s.record_id, s.error) for s in g.samples] for g in groups], as_json)
     return bool(groups)
@@ -120,17 +117,15 @@ def _print_groups(
         say("none")
 
 
-async def holes(directory: Path, namespace: str) -> list[str]:
+async def holes(where: Where) -> list[str]:
     """Return what does not hold, one line each."""
-    async with opened(directory, namespace) as (bus, specs):
+    async with opened(where) as (bus, specs):
         return [str(hole) for hole in await audit(bus, specs)]
 
 
-async def replay(
-    directory: Path, namespace: str, stage: str, dead: bool, reason: str | None, ids: Sequence[str]
-) -> int:
+async def replay(where: Where, stage: str, dead: bool, reason: str | None, ids: Sequence[str]) -> int:
     """Append inputs of a stage again; return how many."""
-    async with opened(directory, namespace) as (bus, specs):
+    async with opened(where) as (bus, specs):
         known = {spec.name: spec for spec in specs}
         if stage not in known:
             raise WrongConfig(f"the stream has no stage {stage}; {suggestion(stage, list(known))}")

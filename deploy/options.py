@@ -3,22 +3,25 @@
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 
-from stream.errors import WrongConfig
+if TYPE_CHECKING:
+    from deploy.where import Where
 
 Dir = Annotated[
-    Path | None, typer.Option("--dir", metavar="DIR", help="The stream's directory. One directory, one bus file.")
+    Path | None,
+    typer.Option("--dir", metavar="DIR", help="The stream's directory, with its bus; beside --bus for local files."),
 ]
 BusUrl = Annotated[
-    str | None, typer.Option("--bus", metavar="URL", help="The bus, where it is not in --dir: embedded:PATH.")
+    str | None,
+    typer.Option("--bus", metavar="URL", help="The bus, where it is not in --dir: kafka://HOST:PORT or embedded:PATH."),
 ]
 Namespace = Annotated[str, typer.Option("--namespace", help="The namespace: one runs one recipe.")]
 ConfigFile = Annotated[
     Path | None,
-    typer.Option("--config", metavar="FILE", help="A seedstream.toml: endpoints, decontamination, limits."),
+    typer.Option("--config", metavar="FILE", help="A seedstream.toml: bus, endpoints, decontamination, limits."),
 ]
 RecipeName = Annotated[str | None, typer.Option("--recipe", metavar="NAME|FILE", help="What runs. [selfcodealign]")]
 LLMUrl = Annotated[
@@ -46,23 +49,14 @@ NAMESPACE = "main"
 T = TypeVar("T")
 
 
-def bus_directory(directory: Path | None, bus: str | None) -> Path:
-    """Return the directory of the embedded bus that `--dir` or `--bus` names.
+def find(directory: Path | None, bus: str | None, namespace: str, config: Path | None) -> "Where":
+    """Return where the stream is that the options name.
 
-    Raises:  WrongConfig when neither or both do, or another kind of bus is meant.
+    Raises:  as `deploy.where.find`.
     """
-    if bus is None:
-        if directory is None:
-            raise WrongConfig("name the stream's directory: --dir DIR")
-        return directory
-    kind, _, rest = bus.partition(":")
-    if kind == "kafka":
-        raise WrongConfig(f"--bus {bus}: Apache Kafka is not in this version; use embedded:PATH")
-    if kind != "embedded" or not rest:
-        raise WrongConfig(f"--bus {bus}: expected embedded:PATH")
-    if directory is not None and directory != Path(rest):
-        raise WrongConfig(f"--bus {bus} and --dir {directory} name two places: give one of them")
-    return Path(rest)
+    from deploy import where  # it imports the buses, which `--help` has no use for
+
+    return where.find(directory, bus, namespace, config)
 
 
 def run_async(work: Coroutine[Any, Any, T]) -> T:

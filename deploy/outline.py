@@ -5,6 +5,7 @@ import json
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+from deploy.branch import below, topic_of
 from deploy.effective import stored_recipe
 from deploy.funnel import Leg
 from deploy.recipe import SOURCE_TOPIC
@@ -12,6 +13,7 @@ from deploy.stages import KINDS
 from stream.bus import Bus
 from stream.errors import WrongConfig
 from stream.outcomes import StageSpec
+from stream.records import RecipeText
 from stream.stage import Decision, Fold, Map, Outcome
 from stream.topics import TOPICS
 
@@ -27,18 +29,28 @@ async def outline(bus: Bus) -> list[StageSpec]:
     stages: dict[str, dict[str, Any]] = json.loads(stored.text)["stages"]
     folds = {(kind.topic, kind.variant): kind.fold for kind in KINDS}
     specs: list[StageSpec] = []
-    for name, stage in stages.items():
-        key = (name, stage["variant"])
+    for name, reads in reads_of(stored).items():
+        key = (name, stages[name]["variant"])
         if key not in folds:
-            raise WrongConfig(f"the stream has a stage {name} ({stage['variant']}) that this seedstream does not know")
-        specs.append(StageSpec(name, TOPICS[stage["reads"]], TOPICS[name], _FOLD if folds[key] else _MAP))
+            raise WrongConfig(f"the stream has a stage {name} ({key[1]}) that this seedstream does not know")
+        specs.append(StageSpec(name, topic_of(reads), TOPICS[name], _FOLD if folds[key] else _MAP))
+    return specs
+
+
+def reads_of(stored: RecipeText) -> dict[str, str]:
+    """Return each stage that runs in the namespace of a recipe on record with the topic it reads, upstream first."""
+    stages: dict[str, dict[str, Any]] = json.loads(stored.text)["stages"]
     order = list(TOPICS)
-    return sorted(specs, key=lambda spec: order.index(spec.name))
+    reads = {name: str(stages[name]["reads"]) for name in sorted(stages, key=order.index)}
+    if stored.first is None or stored.reads is None:
+        return reads
+    return {name: reads[name] for name in below(stored.first, reads)} | {stored.first: stored.reads}
 
 
 def legs(specs: Sequence[StageSpec]) -> list[Leg]:
-    """Return what a funnel is made of: the sources, then the stages."""
-    return [Leg(SOURCE_TOPIC, None), *(Leg(spec.name, spec.input.name) for spec in specs)]
+    """Return what a funnel is made of: the sources, where the namespace has any, then the stages."""
+    sources = [Leg(SOURCE_TOPIC, None)] if any(spec.input.name == SOURCE_TOPIC for spec in specs) else []
+    return [*sources, *(Leg(spec.name, spec.input.name) for spec in specs)]
 
 
 def _never(*_: object) -> NoReturn:

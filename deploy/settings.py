@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from consumers.llm.endpoint import Endpoint
-from deploy.placed import training_placed
+from deploy.placed import bus_placed, training_placed
 from stream import config
 from stream.config import Document
+from stream.kafka.security import KafkaConfig
 from stream.logs import Format
 from stream.settings import Settings
 
@@ -32,15 +33,17 @@ class Config:
     """The whole file. Every key has a default; an unknown one is refused."""
 
     recipe: str = DEFAULT_RECIPE
+    bus: str | None = None  # as --bus
     llm: dict[str, Endpoint] = field(default_factory=dict[str, Endpoint])  # by name; a stage names one with llm =
     decontamination: tuple[str, ...] = ()  # files of benchmarks, relative to this file
-    partitions: int = 1  # of the topics that may have several, fixed when a stream begins
+    partitions: int = 1  # as kafka.partitions, of an embedded bus
     processes: int = os.cpu_count() or 1  # for parsing and import inference
     start_budget_s: float = 15.0  # how long a server may take to answer at the start
     log_format: Format = "console"
     metrics_port: int | None = None
     sandbox: Box = field(default_factory=Box)
     runner: Settings = field(default_factory=Settings)
+    kafka: KafkaConfig = field(default_factory=KafkaConfig)
     # Over the recipe's own; read by deploy.recipe.
     stages: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
     source: dict[str, Any] = field(default_factory=dict[str, Any])
@@ -62,4 +65,5 @@ def read(path: Path | None) -> tuple[Config, Document | None]:
     if path is None:
         return Config(), None
     document = training_placed(config.placed(config.read(path), path.parent, ("prompts",)), path.parent)
+    document = bus_placed(document, path.parent)
     return config.convert(document.data, Config, [document]), document

@@ -16,9 +16,9 @@ from deploy.options import put_json, say
 from deploy.running import EXIT_INTERRUPTED
 from deploy.signals import Interrupted, cancelled_by_signals
 from deploy.training_view import View
+from deploy.where import Where
 from stream import config
 from stream.config import Document
-from stream.embedded import Embedded
 from stream.errors import WrongConfig
 from stream.records import Model
 from trainer import publish
@@ -88,14 +88,14 @@ class Order:
     restart: bool
 
 
-async def train_once(directory: Path, namespace: str, flags: Flags, order: Order, as_json: bool) -> int:
+async def train_once(where: Where, flags: Flags, order: Order, as_json: bool) -> int:
     """Train, report, and return the exit code.
 
     Raises:  as `trainer.job.train` and `hyperparameters`; BusMissing.
     """
     try:
         with cancelled_by_signals():
-            model = await _train(directory, namespace, flags, order)
+            model = await _train(where, flags, order)
     except Interrupted:
         say("stopped; the same command goes on from the last checkpoint")
         return EXIT_INTERRUPTED
@@ -106,9 +106,9 @@ async def train_once(directory: Path, namespace: str, flags: Flags, order: Order
     return 0
 
 
-async def _train(directory: Path, namespace: str, flags: Flags, order: Order) -> Model:
+async def _train(where: Where, flags: Flags, order: Order) -> Model:
     # Pairs of the user's own need no stream; whatever else is trained on stands in one.
-    async with Embedded.open(directory, namespace, create=order.data is not None) as bus:
+    async with where.open(create=order.data is not None) as bus:
         recipe = await stored_recipe(bus)
         wanted = hyperparameters(flags, recipe.name if recipe else None)
         if order.data is not None and wanted.method != "dpo":

@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TextIO, cast
 
@@ -14,24 +14,27 @@ from rich.file_proxy import FileProxy
 
 from consumers.llm.usage import Usage
 from deploy import live, report, running, train_beside
-from deploy.effective import begin, begun
+from deploy.branch import check_stages, within
+from deploy.effective import begin, begun, stored_recipe
 from deploy.funnel import Count, funnel
 from deploy.live import View
-from deploy.options import NAMESPACE, put_json, say
+from deploy.options import put_json, say
 from deploy.outline import legs, outline
 from deploy.pipeline import Pipeline, build
 from deploy.plan import Plan
-from deploy.recipe import SOURCE_TOPIC, Recipe, StagePlan
+from deploy.recipe import StagePlan
+from deploy.topics import wanted_by
+from deploy.where import Where
 from producers.directory import Directory
 from stream import logs
 from stream.bus import Bus, Stored
 from stream.codec import decode
-from stream.embedded import Embedded
+from stream.errors import WrongConfig
 from stream.idle import lag
 from stream.metrics import serve
 from stream.outcomes import StageSpec
-from stream.records import Example
-from stream.topics import DEAD, RECIPE, REJECTS, TOPICS, Topic, state_topic
+from stream.records import Example, RecipeText
+from stream.topics import TOPICS, full_name
 from trainer.hyperparameters import Train
 
 log = logging.getLogger(__name__)
@@ -44,8 +47,7 @@ REMEDY = "Start it as before, or run the changed one in a new --dir or --namespa
 class Start:
     """What a run is started with."""
 
-    directory: Path
-    namespace: str
+    where: Where
     plan: Plan
     stages: Sequence[StagePlan]
     sources: Sequence[Path] = ()
@@ -56,25 +58,25 @@ class Start:
     as_json: bool = False
 
 
-async def up(start: Start) -> int:
+async def up(asked: Start) -> int:
     """Run until idle or told to stop, report, and return the exit code.
 
     Raises:  Fatal: WrongConfig for what is wrong with sources, config, recipe or model; DependencyDown; InUse when
              another process runs the same stages.
     """
     # What is wrong with a source, or with the training, is found before anything is made.
-    sources = [Directory(path, start.plan.recipe.source) for path in start.sources]
-    train_beside.check(_training(start))
+    sources = [Directory(path, asked.plan.recipe.source) for path in asked.sources]
+    train_beside.check(_training(asked))
     console = Console(stderr=True, highlight=False)
     # On a terminal, log lines go above the live view instead of through it.
-    logs.start(start.log_format, _secrets(start.plan), _above(console) if console.is_terminal else None)
-    async with _opened(start) as (bus, pipeline):
+    logs.start(asked.log_format, _secrets(asked.plan), _above(console) if console.is_terminal else None)
+    async with _opened(asked) as (bus, pipeline, start):
         stats = running.new_stats(pipeline.specs)
         if start.metrics_port is not None:
             serve(stats.values(), start.metrics_port)
         view = View(list(stats.values()), lambda: sum(pipeline.used().values(), Usage()))
         work = running.Work(pipeline.specs, sources, start.limit, start.until_idle, pipeline.local)
-        async with train_beside.beside(bus, _training(start), start.directory, view.tell_training) as trainer:
+        async with train_beside.beside(bus, _training(start), start.where.folder, view.tell_training) as trainer:
             interrupted = await running.run(bus, work, start.plan.config.runner, stats, view, console)
             if trainer is not None and start.until_idle and not interrupted:
                 interrupted = await trainer.finish()
@@ -95,30 +97,47 @@ def _above(console: Console) -> TextIO:
 
 def _secrets(plan: Plan) -> list[str]:
     names = {end.key_env for end in (*plan.endpoints.values(), *plan.config.llm.values()) if end.key_env}
+    names |= {name for name in (plan.config.kafka.password_env,) if name}
     return [os.environ[name] for name in names if name in os.environ]
 
 
 @asynccontextmanager
-async def _opened(start: Start) -> AsyncGenerator[tuple[Bus, Pipeline]]:
+async def _opened(asked: Start) -> AsyncGenerator[tuple[Bus, Pipeline, Start]]:
     """Open bus and pipeline. A stream begins only when all servers have answered, so that the name of a model which
-    is not there is never written down."""
-    recipe, config = start.plan.effective(), start.plan.config
-    async with Embedded.open(start.directory, start.namespace, partitions=config.partitions) as bus:
+    is not there is never written down. The start is given as this namespace runs it."""
+    recipe = asked.plan.effective()
+    async with asked.where.open(create=True) as bus:
         goes_on = await begun(bus, recipe, REMEDY)
-        async with build(start.plan, start.stages, start.directory) as pipeline:
-            await bus.create(topics_of(start.plan.recipe))
+        start = _within(asked, await stored_recipe(bus))
+        async with build(start.plan, start.stages, start.where.folder) as pipeline:
+            wanted = wanted_by(start.plan.recipe)
+            await bus.create(wanted.topics, wanted.readers)
             if goes_on:
                 await _tell_rest(bus, pipeline.specs)
             else:
                 await begin(bus, recipe)
-            yield bus, pipeline
+            yield bus, pipeline, start
 
 
-def topics_of(recipe: Recipe) -> list[Topic]:
-    """Return every topic that a stream of this recipe has, whichever of its stages run here."""
-    states = [state_topic(stage.name) for stage in recipe.stages if stage.kind.fold]
-    data = {topic.name: topic for stage in recipe.stages for topic in (stage.reads, stage.writes)}
-    return [RECIPE, *data.values(), REJECTS, DEAD, state_topic(SOURCE_TOPIC), *states]
+def _within(asked: Start, stored: RecipeText | None) -> Start:
+    """Return what a namespace runs of what was asked for: all of it, or the stages from where it was branched on.
+
+    Raises:  WrongConfig for a source or a stage that is the parent's.
+    """
+    if stored is None or stored.first is None:
+        return asked
+    namespace = asked.where.namespace
+    if asked.sources:
+        theirs = full_name(namespace, stored.reads or "")
+        raise WrongConfig(
+            f"namespace {namespace} takes no sources: it reads {theirs}, so send them to namespace {stored.parent}"
+        )
+    recipe = within(asked.plan.recipe, stored)
+    names = {stage.name for stage in asked.stages}
+    if len(asked.stages) < len(asked.plan.recipe.stages):
+        check_stages(stored, [stage.name for stage in recipe.stages], sorted(names), namespace)
+    stages = [stage for stage in recipe.stages if stage.name in names]
+    return replace(asked, plan=replace(asked.plan, recipe=recipe), stages=stages)
 
 
 async def _tell_rest(bus: Bus, specs: Sequence[StageSpec]) -> None:
@@ -157,7 +176,7 @@ async def _tell_end(bus: Bus, start: Start, sources: Sequence[Directory], used: 
 
 
 def _next(start: Start, counts: Sequence[Count], shown: Example | None) -> Iterator[str]:
-    where = f"--dir {start.directory}" + ("" if start.namespace == NAMESPACE else f" --namespace {start.namespace}")
+    where = start.where.flags()
     if shown is not None:
         yield f"the dataset as files:     seedstream export DIR {where}"
         yield f"all that led to it:       seedstream show {shown.key[: report.ID_CHARS]} {where}"

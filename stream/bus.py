@@ -14,10 +14,13 @@
 7.  *Retention* never deletes by time: only `delete_before` deletes, and offsets stay what they are.
 
 Offsets of a partition rise and may have gaps: a record that was deleted, or a mark of the broker's own.
+
+A bus is one namespace's. What it is asked about a topic may be asked about another namespace's, named "main/seeds"
+(`stream.topics.foreign`): to lease it, for a group of our own, and to read it; never to write it.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
@@ -144,12 +147,26 @@ class Bus(Protocol):
     @property
     def namespace(self) -> str: ...
 
+    @property
+    def dense(self) -> bool:
+        """Whether offsets have no gaps but below the start, so that differences of offsets count records."""
+        ...
+
+    async def namespaces(self) -> Collection[str]:
+        """Return every namespace on this bus that has a topic `recipe`."""
+        ...
+
     async def create(self, topics: Sequence[Topic], readers: Mapping[str, str] = NOTHING) -> None:
         """Create the topics that do not exist. One that exists with another number of partitions is a WrongConfig.
 
         `readers` are the stages by name, with the topic that each one reads. Their progress begins together with that
-        topic: where it is missing later, it was lost.
+        topic, or where the first record stands that was not deleted: where it is missing later, it was lost.
         """
+        ...
+
+    async def differences(self, topics: Sequence[Topic], readers: Mapping[str, str] = NOTHING) -> Sequence[str]:
+        """Return in what the bus differs from what `create` would make, a line each: what it is of, what was found and
+        expected, and how to mend it. Changes nothing."""
         ...
 
     async def topics(self) -> Mapping[str, int]:

@@ -162,6 +162,8 @@ def _convert(value: object, kind: Any, documents: Sequence[Document], keys: Keys
     if origin is tuple and args[-1] is Ellipsis and isinstance(value, list | tuple):
         items = cast("Sequence[object]", value)
         return tuple(_convert(item, args[0], documents, (*keys, i)) for i, item in enumerate(items))
+    if kind is Path and isinstance(value, str):
+        return Path(value)
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as err:

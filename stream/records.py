@@ -324,6 +324,8 @@ class RecipeText:
     name: str
     text: str  # the effective recipe as canonical JSON
     parent: str | None  # the namespace this one was branched from
+    first: str | None = None  # the stage it was branched at: those above it run in the parent
+    reads: str | None = None  # what that stage reads, with the namespace: "main/seeds"
 
     @property
     def key(self) -> str:
@@ -350,6 +352,34 @@ class StateChange:
         return "-"
 
 
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Outcomes of some inputs."""
+
+    emitted: int = 0
+    rejected: tuple[tuple[str, int], ...] = ()  # by reason, sorted
+    dead: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Audited:
+    """Topic `audit`: inputs that were proven to have all of their outcomes, once, so that these may be deleted; or,
+    where `stage` is "", how far a topic was deleted."""
+
+    stage: str  # whose inputs they are; of what a source sent, the topic it sends to
+    topic: str  # that holds the inputs; the source's name
+    partition: int
+    below: int  # all inputs below this offset
+    inputs: int  # how many these are
+    emitting: int = 0  # how many of them emitted a record
+    made: Counts = Counts()  # what was made from them
+    gone: Counts = Counts()  # of those, what was deleted since
+
+    @property
+    def key(self) -> str:
+        return f"{self.stage}:{self.topic}:{self.partition}"
+
+
 Record = (
     SourceFile
     | Seed
@@ -363,5 +393,6 @@ Record = (
     | Rejected
     | DeadLetter
     | RecipeText
+    | Audited
     | StateChange
 )

@@ -1,11 +1,12 @@
 """The topics, as a table: the whole stream on one screen. A topic on the bus is named `{namespace}.{topic}`."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from stream.errors import WrongConfig
 from stream.records import (
+    Audited,
     Concepts,
     DeadLetter,
     Example,
@@ -54,10 +55,11 @@ TOPICS: dict[str, Topic] = {t.name: t for t in (
     Topic("rejects",      Rejected,     "record id",      None,       "pruned"),
     Topic("dead",         DeadLetter,   "record id",      None,       "pruned"),
     Topic("recipe",       RecipeText,   "\"recipe\"",     1,          "compacted"),
+    Topic("audit",        Audited,      "its inputs",     1,          "compacted"),
 )}
 # fmt: on
 
-REJECTS, DEAD, RECIPE = TOPICS["rejects"], TOPICS["dead"], TOPICS["recipe"]
+REJECTS, DEAD, RECIPE, AUDIT = TOPICS["rejects"], TOPICS["dead"], TOPICS["recipe"], TOPICS["audit"]
 
 JOB_TOPICS = frozenset({"models", "scores"})
 """Written by jobs, which make one record of many: it has no single cause, and there is nothing to conserve."""
@@ -72,11 +74,20 @@ def state_topic(stage: str) -> Topic:
     return Topic(f"{stage}.state", StateChange, "-", 1, "forever")
 
 
-def full_name(namespace: str, name: str) -> str:
-    """Return a topic's name on the bus; a name may tell its namespace.
+def foreign(topic: Topic, namespace: str) -> Topic:
+    """A topic of another namespace, as a stage of ours that reads it names it. It is only read.
 
-    >>> full_name("v2", "seeds"), full_name("v2", "v1/seeds")
-    ('v2.seeds', 'v1.seeds')
+    >>> foreign(TOPICS["seeds"], "main").name
+    'main/seeds'
+    """
+    return replace(topic, name=f"{namespace}/{topic.name}")
+
+
+def full_name(namespace: str, name: str) -> str:
+    """Return a topic's name on the bus, for `namespace`, which may name one of another namespace.
+
+    >>> full_name("v2", "concepts"), full_name("v2", "main/seeds")
+    ('v2.concepts', 'main.seeds')
     """
     home, _, topic = name.rpartition("/")
     return f"{home or namespace}.{topic}"

@@ -3,12 +3,12 @@
 import asyncio
 import contextlib
 from bisect import bisect_left
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 
 from stream.bus import NOTHING, Gone, Lease, Message, Stored
 from stream.errors import Fatal, LeaseLost, TooLarge, WrongConfig
 from stream.progress import Progress
-from stream.topics import Topic, checked_namespace
+from stream.topics import Topic, checked_namespace, full_name
 from tests.memory_disk import Disk, Group, Log, Owner, Share
 
 __all__ = ["Disk", "Log", "MemoryBus"]
@@ -124,13 +124,33 @@ class MemoryBus:
             log = self.disk.logs.setdefault(self._full(topic.name), [Log() for _ in range(count)])
             if topic.partitions is not None and len(log) != topic.partitions:
                 raise WrongConfig(f"topic {topic.name} has {len(log)} partitions, {topic.partitions} expected")
+        for stage, topic in readers.items():
+            for partition, log in enumerate(self.log(topic)):
+                self.disk.progress.setdefault((self._full(stage), topic, partition), Progress(log.start))
+
+    async def differences(self, topics: Sequence[Topic], readers: Mapping[str, str] = NOTHING) -> Sequence[str]:
+        found = {topic.name: self.disk.logs.get(self._full(topic.name)) for topic in topics}
+        lines = [f"topic {self._full(name)}: missing" for name, log in found.items() if log is None]
+        for topic in topics:
+            log = found[topic.name]
+            if log is not None and topic.partitions not in (None, len(log)):
+                full = self._full(topic.name)
+                lines.append(f"topic {full} has {len(log)} partitions, {topic.partitions} expected")
+        return lines
+
+    async def namespaces(self) -> Collection[str]:
+        return [name.removesuffix(".recipe") for name in self.disk.logs if name.endswith(".recipe")]
+
+    @property
+    def dense(self) -> bool:
+        return not self.disk.shared
 
     async def topics(self) -> Mapping[str, int]:
-        prefix = self._full("")
+        prefix = f"{self.namespace}."
         return {name.removeprefix(prefix): len(log) for name, log in self.disk.logs.items() if name.startswith(prefix)}
 
     def _full(self, name: str) -> str:
-        return f"{self.namespace}.{name}"
+        return full_name(self.namespace, name)
 
     def log(self, topic: str) -> list[Log]:
         try:
@@ -189,6 +209,7 @@ class MemoryBus:
         if owner is not None:
             owner.check()
         for message in messages:  # before anything is written
+            assert "/" not in message.topic
             self.log(message.topic)
             if len(message.value) > self.disk.limits.get(self._full(message.topic), len(message.value)):
                 self._known_limits = dict(self.disk.limits)

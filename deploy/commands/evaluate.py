@@ -15,7 +15,7 @@ from deploy.options import (
     LLMUrl,
     Namespace,
     StartBudget,
-    bus_directory,
+    find,
     run_async,
     say,
 )
@@ -84,7 +84,7 @@ def evaluate(
 
     if not model and not check:
         raise WrongConfig("name the model to evaluate, as its server does")
-    stream = (bus_directory(directory, bus), namespace) if directory or bus else None
+    stream = find(directory, bus, namespace, config) if directory or bus else None
     local = evaluating.local_model(model, llm)
     endpoint, settings = evaluating.endpoint_of(model, llm, api, config) if model and not local else (None, None)
     try:
@@ -113,7 +113,7 @@ def evaluate(
         assert endpoint is not None and settings is not None
         budget_s = settings.start_budget_s if start_budget_s is None else start_budget_s
         scores = run_async(evaluating.score(endpoint, endpoint.model, plan, budget_s))
-    shown = run_async(evaluating.scores_of(*stream)) if stream else scores
+    shown = run_async(evaluating.scores_of(stream)) if stream else scores
     evaluating.show(shown, out / "scores.png", as_json)
 
 
@@ -122,13 +122,14 @@ def scores(
     directory: Dir = None,
     bus: BusUrl = None,
     namespace: Namespace = NAMESPACE,
+    config: ConfigFile = None,
     plot: Annotated[Path, typer.Option("--plot", metavar="FILE", help="The picture to draw.")] = Path("scores.png"),
     as_json: Json = False,
 ) -> None:
     """Show what the models of a stream scored, as a table and as a picture."""
     from deploy import evaluating
 
-    found = run_async(evaluating.scores_of(bus_directory(directory, bus), namespace))
+    found = run_async(evaluating.scores_of(find(directory, bus, namespace, config)))
     if not found:
         raise WrongConfig("no model of this stream has a score: `seedstream evaluate MODEL --dir DIR` makes one")
     evaluating.show(found, plot, as_json)

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from deploy.options import NAMESPACE, BusUrl, ConfigFile, Dir, Json, Namespace, bus_directory, put_json, run_async, say
+from deploy.options import NAMESPACE, BusUrl, ConfigFile, Dir, Json, Namespace, find, put_json, run_async, say
 
 app = typer.Typer()
 
@@ -42,7 +42,7 @@ def export(
     prices = {end.model: end for end in read(config)[0].llm.values()}
     topic = topic or ("executions" if form == "preferences" else "examples")
     wanted = Wanted(form, test_share, prices)
-    written = run_async(export_from(bus_directory(directory, bus), namespace, topic, into, wanted))
+    written = run_async(export_from(find(directory, bus, namespace, config), topic, into, wanted))
     if as_json:
         put_json({"rows": written.rows, "splits": written.splits, "files": [str(path) for path in written.files]})
         return

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from deploy.options import NAMESPACE, BusUrl, Dir, Json, Namespace, bus_directory, put_json, run_async, say
+from deploy.options import NAMESPACE, BusUrl, ConfigFile, Dir, Json, Namespace, find, put_json, run_async, say
 
 app = typer.Typer()
 
@@ -18,17 +18,18 @@ def status(
     directory: Dir = None,
     bus: BusUrl = None,
     namespace: Namespace = NAMESPACE,
+    config: ConfigFile = None,
     watch: Annotated[bool, typer.Option("--watch", help="Again and again, with rates, until Ctrl-C.")] = False,
     as_json: Json = False,
 ) -> None:
     """Show the funnel of a stream: what came into each stage, what came out, why the rest did not, and the lag."""
     from deploy import looking
 
-    path = bus_directory(directory, bus)
+    stream = find(directory, bus, namespace, config)
     if watch:
-        run_async(looking.watch(path, namespace))
+        run_async(looking.watch(stream))
     else:
-        run_async(looking.status(path, namespace, as_json))
+        run_async(looking.status(stream, as_json))
 
 
 @app.command(epilog="Example: seedstream show 3f9a1c --dir run")
@@ -37,12 +38,13 @@ def show(
     directory: Dir = None,
     bus: BusUrl = None,
     namespace: Namespace = NAMESPACE,
+    config: ConfigFile = None,
     as_json: Json = False,
 ) -> None:
     """Show one record with its lineage: up to its file, and down to all that was made from it."""
     from deploy import looking
 
-    run_async(looking.show(bus_directory(directory, bus), namespace, record_id, as_json))
+    run_async(looking.show(find(directory, bus, namespace, config), record_id, as_json))
 
 
 @app.command(epilog="Example: seedstream rejects --dir run --stage responses --reason no_tests")
@@ -50,6 +52,7 @@ def rejects(
     directory: Dir = None,
     bus: BusUrl = None,
     namespace: Namespace = NAMESPACE,
+    config: ConfigFile = None,
     stage: Stage = None,
     reason: Annotated[str | None, typer.Option("--reason", help="For this reason alone.")] = None,
     samples: Samples = 2,
@@ -58,7 +61,7 @@ def rejects(
     """Show what was turned down, by stage and reason, with samples."""
     from deploy import looking
 
-    run_async(looking.rejects(bus_directory(directory, bus), namespace, stage, reason, samples, as_json))
+    run_async(looking.rejects(find(directory, bus, namespace, config), stage, reason, samples, as_json))
 
 
 @app.command(epilog="Example: seedstream dead --dir run")
@@ -66,6 +69,7 @@ def dead(
     directory: Dir = None,
     bus: BusUrl = None,
     namespace: Namespace = NAMESPACE,
+    config: ConfigFile = None,
     stage: Stage = None,
     samples: Samples = 2,
     as_json: Json = False,
@@ -73,16 +77,22 @@ def dead(
     """Show the records that we failed, by stage and error, with samples. Exit 1 when there is one."""
     from deploy import looking
 
-    if run_async(looking.dead(bus_directory(directory, bus), namespace, stage, samples, as_json)):
+    if run_async(looking.dead(find(directory, bus, namespace, config), stage, samples, as_json)):
         raise typer.Exit(1)
 
 
 @app.command(epilog="Example: seedstream audit --dir run")
-def audit(directory: Dir = None, bus: BusUrl = None, namespace: Namespace = NAMESPACE, as_json: Json = False) -> None:
+def audit(
+    directory: Dir = None,
+    bus: BusUrl = None,
+    namespace: Namespace = NAMESPACE,
+    config: ConfigFile = None,
+    as_json: Json = False,
+) -> None:
     """Prove that each input of each stage was emitted, rejected or dead-lettered, once. Exit 1 names what was not."""
     from deploy import looking
 
-    holes = run_async(looking.holes(bus_directory(directory, bus), namespace))
+    holes = run_async(looking.holes(find(directory, bus, namespace, config)))
     if as_json:
         put_json(holes)
     else:

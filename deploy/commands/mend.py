@@ -16,7 +16,7 @@ from deploy.options import (
     Namespace,
     RecipeName,
     StartBudget,
-    bus_directory,
+    find,
     put_json,
     run_async,
     say,
@@ -63,12 +63,13 @@ def replay(
     directory: Dir = None,
     bus: BusUrl = None,
     namespace: Namespace = NAMESPACE,
+    config: ConfigFile = None,
     as_json: Json = False,
 ) -> None:
     """Give a stage again what ended in nothing but rejects or dead letters. The next `up` or `run` takes it."""
     from deploy.looking import replay as replay_stage
 
-    count = run_async(replay_stage(bus_directory(directory, bus), namespace, stage, dead, reason, ids))
+    count = run_async(replay_stage(find(directory, bus, namespace, config), stage, dead, reason, ids))
     if as_json:
         put_json({"replayed": count})
     else:

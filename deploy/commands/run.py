@@ -21,7 +21,7 @@ from deploy.options import (
     RecipeName,
     StartBudget,
     UntilIdle,
-    bus_directory,
+    find,
     run_async,
 )
 from stream.errors import WrongConfig
@@ -67,8 +67,7 @@ def up(
     from deploy.up import up as run_all
 
     start = Start(
-        directory=bus_directory(directory, bus),
-        namespace=namespace,
+        where=find(directory, bus, namespace, config),
         plan=planned,
         stages=planned.recipe.stages,
         sources=source,
@@ -104,8 +103,7 @@ def run(
 
     planned = plan(Flags(recipe, config, llm, model, api, start_budget_s))
     start = Start(
-        directory=bus_directory(directory, bus),
-        namespace=namespace,
+        where=find(directory, bus, namespace, config),
         plan=planned,
         stages=[planned.recipe.stage(name) for name in dict.fromkeys(stages)],
         until_idle=until_idle,
@@ -137,8 +135,7 @@ def ingest(
 
     planned = plan(Flags(recipe, config, llm, model, api))
     start = Start(
-        directory=bus_directory(directory, bus),
-        namespace=namespace,
+        where=find(directory, bus, namespace, config),
         plan=planned,
         stages=[],
         sources=sources,

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from deploy.options import NAMESPACE, BusUrl, ConfigFile, Dir, Json, Namespace, RecipeName, bus_directory, run_async
+from deploy.options import NAMESPACE, BusUrl, ConfigFile, Dir, Json, Namespace, RecipeName, find, run_async
 from stream.errors import WrongConfig
 
 app = typer.Typer()
@@ -61,4 +61,4 @@ def train(
         raise WrongConfig("--data and --rebuild name two sources: give one of them")
     flags = Flags(base, method, recipe, config, settings, rebuild)
     order = Order(out, data, restart)
-    raise typer.Exit(run_async(train_once(bus_directory(directory, bus), namespace, flags, order, as_json)))
+    raise typer.Exit(run_async(train_once(find(directory, bus, namespace, config), flags, order, as_json)))

@@ -7,18 +7,18 @@ A log is stored as record batches (`batches`), keyed by the offset after their l
 import asyncio
 import contextlib
 import zlib
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
 from pathlib import Path
 
 from stream.bus import NOTHING, Lease, Message, Stored
-from stream.embedded.file import FILE_NAME, connect, prepare, translated
+from stream.embedded.file import FILE_NAME, begin, connect, prepare, translated
 from stream.embedded.lease import EmbeddedAppender, EmbeddedLease, refusal
 from stream.embedded.locks import Lock
 from stream.embedded.reader import Reader
 from stream.embedded.writer import ProgressRow, TopicId, Write, Writer
 from stream.errors import Fatal, LeaseLost, TooLarge, WrongConfig
 from stream.progress import Progress
-from stream.topics import Topic, checked_namespace
+from stream.topics import RECIPE, Topic, checked_namespace, full_name
 
 DELETED_AT_ONCE = 100  # batches: a write lock held for longer would hold up the stages
 
@@ -26,11 +26,13 @@ DELETED_AT_ONCE = 100  # batches: a write lock held for longer would hold up the
 class Embedded:
     """`stream.bus.Bus` on one file of one machine. Make it with `Embedded.open`."""
 
+    dense = True
+
     def __init__(self, path: Path, namespace: str, partitions: int) -> None:
         self.namespace = namespace
         self._path = path
         self._partitions = partitions
-        self._topics: dict[str, tuple[TopicId, int]] = {}  # by name without namespace: id, partitions
+        self._topics: dict[str, tuple[TopicId, int]] = {}  # by full name: id, partitions
         self._arrivals: dict[str, asyncio.Event] = {}
         self._locks: set[Lock] = set()
         self.reader = Reader(path, "bus-fetch")
@@ -60,43 +62,65 @@ class Embedded:
     # --- topics
 
     async def create(self, topics: Sequence[Topic], readers: Mapping[str, str] = NOTHING) -> None:
-        # Nothing to do for readers: progress stands beside the topics in one file, and is lost with them or not at all.
-        await asyncio.to_thread(self._create, topics)
+        await asyncio.to_thread(self._create, topics, readers)
         await self._load_topics()
         for topic in topics:
-            found = self._topics[topic.name][1]
-            if topic.partitions is not None and found != topic.partitions:
-                raise WrongConfig(
-                    f"topic {self.namespace}.{topic.name} has {found} partitions, {topic.partitions} expected"
-                )
+            wrong = self._wrong_partitions(topic)
+            if wrong is not None:
+                raise WrongConfig(wrong)
 
-    def _create(self, topics: Sequence[Topic]) -> None:
-        with translated(self._path), contextlib.closing(connect(self._path)) as db, db:
-            db.executemany(
-                "INSERT OR IGNORE INTO topic (name, partitions) VALUES (?, ?)",
-                [(f"{self.namespace}.{topic.name}", topic.partitions or self._partitions) for topic in topics],
-            )
+    def _create(self, topics: Sequence[Topic], readers: Mapping[str, str]) -> None:
+        with translated(self._path), contextlib.closing(connect(self._path)) as db:
+            names = [(full_name(self.namespace, topic.name), topic.partitions or self._partitions) for topic in topics]
+            # Progress stands beside the topics in one file, and is lost with them or not at all: none is 0. Only on a
+            # topic that was pruned it begins later.
+            groups = [
+                (f"{self.namespace}.{stage}", full_name(self.namespace, topic)) for stage, topic in readers.items()
+            ]
+            begin(db, names, groups)
+
+    async def differences(self, topics: Sequence[Topic], readers: Mapping[str, str] = NOTHING) -> Sequence[str]:
+        await self._load_topics()
+        wanted = [*(topic.name for topic in topics), *readers.values()]
+        names = [full_name(self.namespace, name) for name in dict.fromkeys(wanted)]
+        missing = [
+            f"topic {name}: missing; make it with `seedstream topics create`"
+            for name in names
+            if name not in self._topics
+        ]
+        return [*missing, *(wrong for topic in topics if (wrong := self._wrong_partitions(topic)) is not None)]
+
+    def _wrong_partitions(self, topic: Topic) -> str | None:
+        name = full_name(self.namespace, topic.name)
+        found = self._topics[name][1] if name in self._topics else topic.partitions
+        if topic.partitions is None or found == topic.partitions:
+            return None
+        return f"topic {name} has {found} partitions, {topic.partitions} expected; begin anew in another namespace"
 
     async def _load_topics(self) -> None:
-        rows = await self._scanner.all("SELECT name, id, partitions FROM topic ORDER BY id")
-        prefix = f"{self.namespace}."
-        for name, number, partitions in rows:
+        for name, number, partitions in await self._scanner.all("SELECT name, id, partitions FROM topic ORDER BY id"):
             assert isinstance(name, str) and isinstance(number, int) and isinstance(partitions, int)
-            if name.startswith(prefix):
-                self._topics[name.removeprefix(prefix)] = (TopicId(number), partitions)
+            self._topics[name] = (TopicId(number), partitions)
 
     async def topics(self) -> Mapping[str, int]:
         await self._load_topics()
-        return {name: partitions for name, (_, partitions) in self._topics.items()}
+        prefix = f"{self.namespace}."
+        found = {name: partitions for name, (_, partitions) in self._topics.items() if name.startswith(prefix)}
+        return {name.removeprefix(prefix): partitions for name, partitions in found.items()}
+
+    async def namespaces(self) -> Collection[str]:
+        await self._load_topics()
+        return [name.removesuffix(f".{RECIPE.name}") for name in self._topics if name.endswith(f".{RECIPE.name}")]
 
     def topic_id(self, topic: str) -> TopicId:
         return self._topic(topic)[0]
 
     def _topic(self, topic: str) -> tuple[TopicId, int]:
+        name = full_name(self.namespace, topic)
         try:
-            return self._topics[topic]
+            return self._topics[name]
         except KeyError as err:
-            raise WrongConfig(f"{self._path}: there is no topic {self.namespace}.{topic}") from err
+            raise WrongConfig(f"{self._path}: there is no topic {name}") from err
 
     def arrival(self, topic: str) -> asyncio.Event:
         """Set by the next append to `topic` from this process. Never cleared: each append leaves a new one behind, so
@@ -160,6 +184,7 @@ class Embedded:
         appended: dict[tuple[TopicId, int], list[Message]] = {}
         names: set[str] = set()
         for message in messages:
+            assert "/" not in message.topic, "another namespace's topic is only read"
             number, partitions = self._topic(message.topic)
             if (reason := refusal(message)) is not None:
                 raise TooLarge(reason)
@@ -239,6 +264,7 @@ class Embedded:
 
     async def delete_before(self, topic: str, offsets: Mapping[int, int]) -> None:
         """As promised, in whole batches."""
+        assert "/" not in topic, "another namespace's topic is only read"
         number = self.topic_id(topic)
         for partition, offset in offsets.items():
             while await asyncio.to_thread(self._delete, number, partition, offset):

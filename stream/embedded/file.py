@@ -2,7 +2,7 @@
 
 import contextlib
 import sqlite3
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 from stream.errors import BusMissing, DiskFull, Fatal, NewerSchema, Unavailable, WrongConfig
@@ -78,3 +78,22 @@ def prepare(path: Path, create: bool) -> None:
         db.executescript(f"BEGIN IMMEDIATE; {TABLES}")
         db.execute("INSERT OR IGNORE INTO meta VALUES ('schema', ?)", (FILE_SCHEMA,))
         db.execute("COMMIT")
+
+
+def begin(db: sqlite3.Connection, topics: Sequence[tuple[str, int]], readers: Sequence[tuple[str, str]]) -> None:
+    """Make the topics that are not there, by name and partitions; and let the progress of readers, each with the topic
+    that it reads, begin at the first record that stands there, where it has not begun and something was deleted."""
+    db.execute("BEGIN IMMEDIATE")
+    db.executemany("INSERT OR IGNORE INTO topic (name, partitions) VALUES (?, ?)", topics)
+    db.executemany(
+        """
+        INSERT OR IGNORE INTO progress
+        SELECT ?, topic.id, head.partition, coalesce(min(batch.base), head.next), ''
+        FROM topic JOIN head ON head.topic = topic.id
+        LEFT JOIN batch ON batch.topic = head.topic AND batch.partition = head.partition
+        AND batch.next = (SELECT min(next) FROM batch WHERE topic = head.topic AND partition = head.partition)
+        WHERE topic.name = ? GROUP BY head.partition HAVING coalesce(min(batch.base), head.next) > 0
+        """,
+        readers,
+    )
+    db.execute("COMMIT")

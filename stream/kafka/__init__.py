@@ -1,4 +1,4 @@
-"""The bus on Apache Kafka: for several machines, and for streams that never end. `stream.kafka.bus.Kafka`.
+"""The bus on Apache Kafka: for several machines, and for streams that never end.
 
-Nothing is imported here: aiokafka takes a third of a second.
+Nothing is imported here: `stream.kafka.bus` loads aiokafka, and those alone wait for it who open such a bus.
 """

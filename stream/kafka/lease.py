@@ -194,7 +194,7 @@ def lost(place: Place, group: str, where: str) -> ProgressLost:
     return ProgressLost(
         f"{place.cluster.url}: group {group} has no committed progress on {where}: either it was never made (seedstream "
         "topics create), or the brokers dropped it, offsets.retention.minutes after the last worker left. Beginning "
-        f"again would do all again: `seedstream replay {stage} --into NAMESPACE`; and set offsets.retention.minutes to "
+        f"again would do all again: `seedstream replay {stage} --into NAMESPACE`; and let the brokers keep offsets for "
         "a year"
     )
 

@@ -16,7 +16,8 @@ from deploy.export import CARD, Wanted, export_from
 from deploy.funnel import Count
 from deploy.plan import Flags, plan
 from deploy.story import Asked, cost, story
-from deploy.up import topics_of
+from deploy.topics import topics_of
+from deploy.where import Where
 from stream.bus import Message
 from stream.codec import encode
 from stream.embedded import Embedded
@@ -65,7 +66,7 @@ async def stream(directory: Path, decontamination: str | None = None) -> Path:
 
 
 async def card(run: Path, into: Path, wanted: Wanted | None = None) -> str:
-    await export_from(run, "main", "examples", into, wanted or Wanted())
+    await export_from(Where(run, run), "examples", into, wanted or Wanted())
     return (into / CARD).read_text()
 
 
