@@ -37,6 +37,7 @@ class Kafka:
 
     def __init__(self, place: Place, config: KafkaConfig) -> None:
         self.namespace = place.namespace
+        self.dense = False  # control records of transactions take offsets too
         self._place = place
         self._founding = Founding(place, config)
         self._appenders: set[KafkaAppender] = set()
