@@ -114,12 +114,12 @@ class Founding:
         for name, topic in names.items():
             at = standing.get(name)
             if at is None:
-                lines.append(f"topic {name}: missing; seedstream topics create makes it")
+                lines.append(f"topic {name} is missing: seedstream topics create makes it")
                 continue
             if topic.partitions is not None and at.partitions != topic.partitions:
                 lines.append(
-                    f"topic {name}: {at.partitions} partitions, {topic.partitions} expected: its order is the log's. "
-                    "A topic cannot shrink: run in a new namespace"
+                    f"topic {name} has {at.partitions} partitions, {topic.partitions} expected: its order is "
+                    "the log's. A topic cannot shrink: run in a new namespace"
                 )
             for wrong in wrong_configs(topic, found[name], at.replication):
                 setting, _, rest = wrong.partition(" ")

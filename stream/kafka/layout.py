@@ -20,7 +20,7 @@ COMPACTED = {
     "delete.retention.ms": str(7 * DAY_MS),  # longer than the longest scan: a scan sees each tombstone
 }
 
-YEAR_MINUTES = 366 * 24 * 60
+YEAR_MINUTES = 365 * 24 * 60
 
 
 def configs(topic: Topic, replication: int) -> dict[str, str]:

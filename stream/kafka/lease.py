@@ -192,10 +192,10 @@ def lost(place: Place, group: str, where: str) -> ProgressLost:
     """Return the error of progress that is not there."""
     stage = group.partition(".")[2]
     return ProgressLost(
-        f"{place.cluster.url}: group {group} has no committed progress on {where}: either it was never made (seedstream "
+        f"{place.cluster.url}: group {group} has no committed progress on {where}. It was never made (seedstream "
         "topics create), or the brokers dropped it, offsets.retention.minutes after the last worker left. Beginning "
-        f"again would do all again, so run `seedstream replay {stage} --into NAMESPACE`, and let the brokers keep "
-        "offsets for a year"
+        f"again would do all again: run `seedstream replay {stage} --into NAMESPACE`, and let brokers keep offsets for "
+        "a year"
     )
 
 
