@@ -14,7 +14,7 @@ from stream.errors import BrokerDown, DependencyDown, WrongConfig
 from stream.kafka.errors import translated
 from stream.kafka.security import KafkaConfig
 
-START_S = 8.0
+START_S = 5.0
 """What the first answer may take: a wrong address must not look like a slow one for long."""
 
 TRY_S = 3.0
