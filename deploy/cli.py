@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from deploy.commands import evaluate, export, look, mend, recipes, serve, tools, topics, train
+from deploy.commands import evaluate, export, kafka, look, mend, recipes, serve, tools, topics, train
 from deploy.commands import run as running
 from deploy.options import say
 from stream.errors import Fatal, PipelineError, Unavailable
@@ -31,6 +31,7 @@ app = typer.Typer(
 for group in (running.app, mend.app, look.app, export.app, train.app, evaluate.app, serve.app, tools.app):
     app.registered_commands += group.registered_commands
 app.add_typer(recipes.app, name="recipe")
+app.add_typer(kafka.app, name="kafka")
 app.add_typer(topics.app, name="topics")
 
 

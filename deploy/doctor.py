@@ -16,6 +16,8 @@ from typing import Literal
 from rich.text import Text
 
 from consumers.pyright_cli import PyrightCLI
+from deploy.local_kafka import jars
+from deploy.local_kafka.java import INSTALL_JAVA, INSTALL_MAVEN, MIN_JAVA, major_version
 from deploy.serving import vllm
 from sandbox import Sandbox, SandboxBroken
 from stream.errors import DependencyDown
@@ -105,13 +107,25 @@ async def _git(_: Path) -> Finding:
 
 
 async def _java(_: Path) -> Finding:
-    return await _command("java", ["java", "-version"], "only a local Apache Kafka needs it: install a JRE")
+    advice = f"only a local Kafka needs it: {INSTALL_JAVA}"
+    finding = await _command("java", ["java", "-version"], advice)
+    major = major_version(finding.found)
+    if finding.state == "ok" and major is not None and major < MIN_JAVA:
+        return Finding("java", "warn", finding.found, advice)
+    return finding
 
 
 async def _maven(_: Path) -> Finding:
     return await _command(
-        "maven", ["mvn", "--batch-mode", "--version"], "only a local Apache Kafka needs it: install Maven"
+        "maven", ["mvn", "--batch-mode", "--version"], f"only a local Kafka needs it, once: {INSTALL_MAVEN}"
     )
+
+
+async def _kafka(_: Path) -> Finding:
+    if jars.present():
+        return Finding("local kafka", "ok", f"Apache Kafka {jars.KAFKA} in {jars.home()}")
+    advice = "only `seedstream kafka start` needs it, and fetches it: 44 MB"
+    return Finding("local kafka", "warn", f"Apache Kafka {jars.KAFKA} is not fetched", advice)
 
 
 async def _command(name: str, command: list[str], advice: str) -> Finding:
@@ -160,4 +174,5 @@ CHECKS: tuple[Callable[[Path], Awaitable[Finding]], ...] = (
     _git,
     _java,
     _maven,
+    _kafka,
 )

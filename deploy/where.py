@@ -38,10 +38,7 @@ class Where:
             return Embedded.open(self.bus, self.namespace, partitions=self.partitions, create=create)
         from stream.kafka.bus import Kafka  # here: aiokafka is loaded by those alone who use it
 
-        kafka = self.kafka
-        return Kafka.open(
-            self.bus, self.namespace, partitions=kafka.partitions, security=kafka, replication=kafka.replication
-        )
+        return Kafka.open(f"kafka://{self.bus}", self.namespace, config=self.kafka)
 
     def of(self, namespace: str) -> "Where":
         """Return another namespace of the same bus."""

@@ -2,176 +2,243 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from stream.bus import Bus, Lease, Message, Stored
 from stream.codec import decode
-from stream.errors import Fatal, Permanent
+from stream.errors import Fatal, LeaseLost, Permanent, TooLarge
+from stream.fold_memory import Memory, restored
 from stream.metrics import StageStats
-from stream.outcomes import StageSpec, dead_letter, outcome_messages, state_message, topics
-from stream.progress import Window
-from stream.records import Kept, StateChange
+from stream.outcomes import (
+    Refusal,
+    StageSpec,
+    acceptable,
+    cut,
+    dead_letter,
+    outcome_messages,
+    refused,
+    state_message,
+    topics,
+)
+from stream.progress import Progress, Window
+from stream.records import Kept
 from stream.retry import Gates
-from stream.stage import Decision, Fold, Outcome, Reason, Reject
+from stream.settings import Settings
+from stream.stage import Fold
 from stream.tasks import cancelled
-from stream.topics import state_topic
-
-
-class Memory:
-    """What a Fold remembers: the ids it kept, and its own state. Shared by the runner and by whoever checks it.
-
-    `decide` is a pure function of the log: the same records in the same order give the same decisions, however they
-    are cut into calls and wherever a restart fell in between.
-    """
-
-    def __init__(self, fold: Fold[Any, Any, Any]) -> None:
-        self._fold = fold
-        self._kept: set[str] = set()
-        self._state = fold.new()
-
-    def restore(self, entries: Sequence[Kept]) -> None:
-        """Take up entries of the state log, in its order."""
-        self._kept.update(entry.record_id for entry in entries)
-        self._fold.restore(self._state, [entry.change for entry in entries])
-
-    def decide(self, records: Sequence[Any]) -> list[Decision[Any]]:
-        """Return one decision per record, in order. What raises leaves this memory unusable."""
-        decisions: list[Decision[Any]] = []
-        rest = list(records)
-        while rest:
-            run = self._run(rest)
-            if run:
-                decisions.extend(self._decide(run))
-            else:  # the first one is known
-                reject = Reject(Reason.ALREADY_KEPT, rest[0].key)
-                decisions.append(Decision(Outcome(rejected=(reject,))))
-            rest = rest[max(len(run), 1) :]
-        return decisions
-
-    def _run(self, records: Sequence[Any]) -> Sequence[Any]:
-        """The longest beginning of `records` without a kept id and without an id twice."""
-        seen: set[str] = set()
-        for k, record in enumerate(records):
-            if record.key in self._kept or record.key in seen:
-                return records[:k]
-            seen.add(record.key)
-        return records
-
-    def _decide(self, records: Sequence[Any]) -> Sequence[Decision[Any]]:
-        decisions = self._fold.decide(self._state, records)
-        if len(decisions) != len(records):
-            raise Permanent(f"a Fold gave {len(decisions)} decisions for {len(records)} records")
-        self._kept.update(r.key for r, d in zip(records, decisions, strict=True) if d.outcome.emitted)
-        return decisions
-
-
-async def restored(bus: Bus, stage: str, fold: Fold[Any, Any, Any], topic: str, partition: int) -> Memory:
-    """Return the memory that the state log of `stage` describes for one input partition."""
-    memory = Memory(fold)
-    async for batch in bus.read(state_topic(stage).name):
-        entries = [
-            entry
-            for stored in batch
-            if stored.cause is not None and (stored.cause.topic, stored.cause.partition) == (topic, partition)
-            for entry in decode(stored.value, StateChange).entries
-        ]
-        await asyncio.to_thread(memory.restore, entries)
-    return memory
+from stream.topics import DEAD
 
 
 class FoldWorker:
-    """One Fold on one lease. `run` is its whole life."""
+    """One Fold on one input partition. Each lease has a memory of its own, restored from the state log, so that it
+    never knows of a record that is not committed."""
 
     def __init__(
-        self, bus: Bus, spec: StageSpec, shape: Fold[Any, Any, Any], lease: Lease, stats: StageStats, gates: Gates
+        self, bus: Bus, spec: StageSpec, shape: Fold[Any, Any, Any], settings: Settings, stats: StageStats, gates: Gates
     ) -> None:
-        self.bus = bus
-        self.spec = spec
-        self.shape = shape
-        self.lease = lease
-        self.stats = stats
-        self.gates = gates
-        self._window = Window(lease.progress)
+        self._bus = bus
+        self._spec = spec
+        self._shape = shape
+        self._settings = settings
+        self._stats = stats
+        self._gates = gates
+
+    async def run(self, lease: Lease, stop: asyncio.Event) -> None:
+        """Work under a lease until it is wanted or lost, or `stop` is set; finish the step under way, and release it.
+
+        Raises:  Fatal.
+        """
+        tenure = FoldTenure(self._bus, self._spec, self._shape, lease, self._settings, self._stats, self._gates)
+        try:
+            await tenure.run(stop)
+        finally:
+            lease.release()
+
+    async def close(self) -> None:
+        """Nothing was kept."""
+
+
+class Decided(NamedTuple):
+    """What became of some records, to be committed."""
+
+    messages: list[Message]
+    reasons: list[str]  # of the rejects
+    kept: list[Kept]
+    state: list[Message]  # one that adds what was kept to the state log, if anything was
+
+
+class FoldTenure:
+    """A Fold's work under one lease. `run` is its whole life."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        spec: StageSpec,
+        shape: Fold[Any, Any, Any],
+        lease: Lease,
+        settings: Settings,
+        stats: StageStats,
+        gates: Gates,
+    ) -> None:
+        self._bus = bus
+        self._spec = spec
+        self._shape = shape
+        self._lease = lease
+        self._settings = settings
+        self._stats = stats
+        self._gates = gates
+        self._refusal: Refusal = lease.refusal
+        self._committed = lease.progress
+        self._open: list[int] = []  # offsets delivered and not committed
+        self._stepping = False  # a step is under way: it is let finish
+        self._ending = False
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Process until `stop` is set and what was fetched is committed. Raises:  Fatal."""
-        memory = await self._restored()
-        stopped = asyncio.create_task(stop.wait())
-        fetch: asyncio.Task[Sequence[Stored]] | None = None
+        """As `FoldWorker.run`. What takes longer than `drain_s` is left to the next lease."""
+        work = asyncio.create_task(self._work())
+        signals = [asyncio.create_task(event.wait()) for event in (stop, self._lease.wanted)]
         try:
-            while not stop.is_set():
-                fetch = asyncio.create_task(self.gates.reads.call(lambda: self.lease.fetch(self.shape.batch)))
-                await asyncio.wait({fetch, stopped}, return_when=asyncio.FIRST_COMPLETED)
-                if fetch.done():
-                    memory = await self._step(memory, fetch.result())
+            await asyncio.wait({work, *signals}, return_when=asyncio.FIRST_COMPLETED)
+            self._ending = True
+            if not self._stepping:
+                await cancelled(work)
+            await asyncio.wait({work}, timeout=self._settings.drain_s)
         finally:
-            await cancelled(stopped, *([fetch] if fetch else []))
+            await cancelled(work, *signals)
+            self._stats.in_flight -= len(self._open)
+        if not work.cancelled() and not isinstance(work.exception(), LeaseLost):
+            work.result()
+
+    async def _work(self) -> None:
+        memory = await self._restored()
+        while not self._ending:
+            batch = await self._fetched()
+            self._stepping = True
+            memory = await self._step(memory, batch)
+            self._stepping = False
 
     async def _restored(self) -> Memory:
-        name, topic, partition = self.spec.name, self.spec.input.name, self.lease.partition
-        return await self.gates.reads.call(lambda: restored(self.bus, name, self.shape, topic, partition))
+        name, topic, partition = self._spec.name, self._spec.input.name, self._lease.partition
+        return await self._gates.reads.call(lambda: restored(self._bus, name, self._shape, topic, partition))
+
+    async def _fetched(self) -> Sequence[Stored]:
+        """Return the next records; none when the watermark has moved over offsets without one, and nothing came that
+        could be committed with it."""
+        clock = asyncio.get_running_loop()
+        due_s: float | None = None
+        while True:
+            try:
+                async with asyncio.timeout_at(due_s):
+                    batch = await self._gates.reads.call(lambda: self._lease.fetch(self._shape.batch))
+            except TimeoutError:
+                return ()
+            if batch:
+                self._open += [stored.offset for stored in batch]
+                self._stats.in_flight += len(batch)
+                return batch
+            if due_s is None and self._progress(()) != self._committed:
+                due_s = clock.time() + self._settings.commit_interval_s
+
+    # --- one step
 
     async def _step(self, memory: Memory, batch: Sequence[Stored]) -> Memory:
         """Decide on a batch and commit it; return the memory to go on with."""
-        self._window.deliver(stored.offset for stored in batch)
-        self.stats.in_flight += len(batch)
         try:
             decided = await asyncio.to_thread(self._decided, memory, batch)
+            messages = self._fitting(decided)
         except Fatal:
             raise
         except Exception as err:  # noqa: BLE001 - a defect of the stage: find the record to blame, go on with the rest
-            memory = await self._restored()  # the old one may have taken up a part of the batch
-            if len(batch) > 1:
-                for stored in batch:
-                    memory = await self._again(memory, stored)
+            error = err
+        else:
+            refusal = await self._commit(batch, messages, decided.reasons)
+            if refusal is None:
                 return memory
-            await self._commit(batch, self._letter(batch[0], err), [])
+            error = refusal
+        memory = await self._restored()  # the old one has taken up a part of the batch, or all of it
+        if len(batch) == 1:
+            await self._bury(batch[0], error)
             return memory
-        await self._commit(batch, *decided)
+        for stored in batch:
+            memory = await self._step(memory, [stored])
         return memory
 
-    async def _again(self, memory: Memory, stored: Stored) -> Memory:
-        """Process one record of a batch that failed as a whole."""
-        try:
-            decided = await asyncio.to_thread(self._decided, memory, [stored])
-        except Fatal:
-            raise
-        except Exception as err:  # noqa: BLE001 - this is the one: our defect, so `dead`
-            await self._commit([stored], self._letter(stored, err), [])
-            return await self._restored()
-        await self._commit([stored], *decided)
-        return memory
-
-    def _letter(self, stored: Stored, error: BaseException) -> list[Message]:
-        return dead_letter(self.spec.name, self.spec.position(stored), stored.key, stored.value, error)
-
-    def _decided(self, memory: Memory, batch: Sequence[Stored]) -> tuple[list[Message], list[str]]:
-        """Return the messages and reject reasons of a batch. Runs in a thread: it may take long."""
+    def _decided(self, memory: Memory, batch: Sequence[Stored]) -> Decided:
+        """Decide on a batch. Runs in a thread: it may take long."""
         messages: list[Message] = []
         readable: list[Stored] = []
         records: list[Any] = []
         for stored in batch:
             try:
-                records.append(decode(stored.value, self.spec.input.record))
+                records.append(decode(stored.value, self._spec.input.record))
                 readable.append(stored)
             except Permanent as err:
                 messages += self._letter(stored, err)
-        entries: list[Kept] = []
+        kept: list[Kept] = []
         reasons: list[str] = []
         for stored, decision in zip(readable, memory.decide(records), strict=True):
-            spec, outcome = self.spec, decision.outcome
+            spec, outcome = self._spec, decision.outcome
             messages += outcome_messages(spec.name, spec.output.name, spec.position(stored), stored.key, outcome)
             reasons += [reject.reason for reject in outcome.rejected]
             if outcome.emitted:
-                entries.append(Kept(stored.offset, stored.key, decision.change))
-        if entries:
-            messages.append(state_message(self.spec.name, self.spec.input.name, self.lease.partition, entries))
-        return messages, reasons
+                kept.append(Kept(stored.offset, stored.key, decision.change))
+        return Decided(messages, reasons, kept, [self._state(kept)] if kept else [])
 
-    async def _commit(self, batch: Sequence[Stored], messages: list[Message], reasons: list[str]) -> None:
-        """Commit a batch as one step. Tries for ever while the bus is away."""
-        self._window.finish(stored.offset for stored in batch)
-        progress = self._window.progress()
-        await self.gates.commits.call(lambda: self.lease.commit(messages, progress))
-        self.stats.in_flight -= len(batch)
-        self.stats.committed(len(batch), topics(messages), self.spec.output.name, reasons)
+    def _letter(self, stored: Stored, error: BaseException) -> list[Message]:
+        return dead_letter(self._spec.name, self._spec.position(stored), stored.key, stored.value, error)
+
+    def _state(self, kept: Sequence[Kept]) -> Message:
+        return state_message(self._spec.name, self._spec.input.name, self._lease.partition, kept)
+
+    def _fitting(self, decided: Decided) -> list[Message]:
+        """Return the messages of a step as the bus takes them. Raises:  TooLarge when it would not take one of them."""
+        messages = [cut(m, self._refusal) if m.topic == DEAD.name else m for m in decided.messages]
+        for message in decided.state:
+            messages += self._parts(message, decided.kept)
+        error = refused(messages, self._refusal)
+        if error is not None:
+            raise error
+        return messages
+
+    def _parts(self, message: Message, kept: Sequence[Kept]) -> list[Message]:
+        """Return a change of state, in as many messages as it takes: what fits for one record may not for many."""
+        if len(kept) == 1 or self._refusal(message) is None:
+            return [message]
+        half = len(kept) // 2
+        return [part for entries in (kept[:half], kept[half:]) for part in self._parts(self._state(entries), entries)]
+
+    # --- commit
+
+    def _progress(self, batch: Sequence[Stored]) -> Progress:
+        """Return the progress once a batch is finished, of what was delivered."""
+        window = Window(self._committed)
+        window.deliver(self._open)
+        window.advance(self._lease.position)
+        window.finish(stored.offset for stored in batch)
+        return window.progress()
+
+    async def _commit(
+        self, batch: Sequence[Stored], messages: Sequence[Message], reasons: Sequence[str]
+    ) -> TooLarge | None:
+        """Commit a batch as one step; return why the bus does not take it. Tries for ever while the bus is away."""
+        progress = self._progress(batch)
+        try:
+            await self._gates.commits.call(lambda: self._lease.commit(messages, progress))
+        except TooLarge as err:
+            if refused(messages, self._refusal) is None:
+                raise Fatal(f"stage {self._spec.name}: the bus refuses a step, and no message in it: {err}") from err
+            return err
+        self._committed = progress
+        self._open = self._open[len(batch) :]
+        self._stats.in_flight -= len(batch)
+        self._stats.committed(len(batch), topics(messages), self._spec.output.name, reasons)
+        return None
+
+    async def _bury(self, stored: Stored, error: BaseException) -> None:
+        """Commit a dead letter for a record."""
+        name, position = self._spec.name, self._spec.position(stored)
+        letter = self._letter(stored, error)
+        while True:
+            letter = acceptable(name, position, stored.key, stored.value, letter, self._refusal)
+            if await self._commit([stored], letter, ()) is None:
+                return

@@ -2,21 +2,25 @@
 
 import traceback
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from stream.bus import Cause, Message, Stored
-from stream.codec import encode
+from stream.codec import decode, encode
+from stream.errors import TooLarge, WrongConfig
 from stream.records import DeadLetter, Kept, Rejected, StateChange
 from stream.stage import Fold, Map, Outcome
 from stream.topics import DEAD, REJECTS, Topic, state_topic
 
 HEAD_BYTES = 64 * 1024  # of a dead letter's input
 ERROR_CHARS = 4_000  # of a dead letter's error
+LEAST_ERROR_CHARS = 100  # of it, where the bus takes no more
+ENOUGH_BYTES = 1_000_000  # for every dead letter
 
 
 Position = tuple[str, int, int]  # topic (or source), partition, offset
+Refusal = Callable[[Message], str | None]  # `Lease.refusal`
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,46 @@ def dead_letter(stage: str, position: Position, key: str, value: bytes, error: B
         head=value[:HEAD_BYTES].decode("utf-8", "backslashreplace"),
     )
     return [Message(DEAD.name, record.key, encode(record), Cause(stage, *position, 0, 1))]
+
+
+def refused(messages: Iterable[Message], refusal: Refusal) -> TooLarge | None:
+    """Return what the bus has against the first of the messages that it would not take; None when it takes all."""
+    reason = next(filter(None, map(refusal, messages)), None)
+    return None if reason is None else TooLarge(reason)
+
+
+def acceptable(
+    stage: str, position: Position, key: str, value: bytes, messages: list[Message], refusal: Refusal
+) -> list[Message]:
+    """Return the messages of one input as the bus takes them: as they are; or, where it would not take one of them, a
+    dead letter that says so; or a dead letter that was cut.
+
+    Raises:  as `cut`.
+    """
+    error = refused(messages, refusal)
+    if error is None:
+        return messages
+    is_letter = [message.topic for message in messages] == [DEAD.name]
+    return [
+        cut(letter, refusal) for letter in (messages if is_letter else dead_letter(stage, position, key, value, error))
+    ]
+
+
+def cut(letter: Message, refusal: Refusal) -> Message:
+    """Return a dead letter cut down to what the bus takes, its head first.
+
+    Raises:  WrongConfig when not even the shortest one is taken.
+    """
+    while (reason := refusal(letter)) is not None:
+        record = decode(letter.value, DeadLetter)
+        if record.head:
+            record = replace(record, head=record.head[: len(record.head) // 2])
+        elif len(record.error) > LEAST_ERROR_CHARS:
+            record = replace(record, error=record.error[: len(record.error) // 2])
+        else:
+            raise WrongConfig(f"{reason}: too little for a dead letter; let it take at least {ENOUGH_BYTES:,}")
+        letter = letter._replace(value=encode(record))
+    return letter
 
 
 def state_message(stage: str, topic: str, partition: int, entries: Sequence[Kept]) -> Message:

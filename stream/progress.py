@@ -126,18 +126,8 @@ class Window:
 
     @property
     def span(self) -> int:
-        """Offsets from the watermark to the position: kept within MAX_SPAN by fetching no more than `room`."""
+        """Offsets from the watermark to the position: 0 when nothing that was delivered is unfinished."""
         return self._position - self.watermark
-
-    @property
-    def room(self) -> int:
-        """How many more records may be delivered. What is finished ahead of the position counts as delivered: after a
-        restart the next records can lie beyond all of it, and the span must hold them too.
-
-        >>> Window(Progress(3, frozenset({5, 6}))).room == MAX_SPAN - 2
-        True
-        """
-        return MAX_SPAN - self.span - len(self._ahead)
 
     def progress(self) -> Progress:
         """Return the progress as of now, to be committed."""

@@ -1,10 +1,12 @@
-"""Running a stage: one worker for each input partition that falls to us. The runner alone decides, by the class of an
-error, what a failure means (`stream.errors`)."""
+"""Running a stage: one worker for each input partition that falls to us, as long as it does. The runner alone decides,
+by the class of an error, what a failure means (`stream.errors`)."""
 
 import asyncio
+from typing import NamedTuple, Protocol
 
 from stream.bus import Bus, Gone, Lease
 from stream.fold_worker import FoldWorker
+from stream.map_calls import Job
 from stream.map_worker import MapWorker
 from stream.metrics import StageStats
 from stream.outcomes import StageSpec
@@ -14,45 +16,108 @@ from stream.stage import Fold
 from stream.tasks import cancelled
 
 
+class Worker(Protocol):
+    """Who works on one partition, one lease after the other."""
+
+    async def run(self, lease: Lease, stop: asyncio.Event) -> None:
+        """Work until the lease is wanted or lost, or `stop` is set, and release it. Raises:  Fatal."""
+        ...
+
+    async def close(self) -> None:
+        """Give up what was kept for the next lease."""
+        ...
+
+
+Leases = asyncio.Queue[Lease | None]
+"""Of one partition, in the order in which they came; None ends its worker."""
+
+
+class Hand(NamedTuple):
+    """The worker of one partition."""
+
+    leases: Leases
+    task: asyncio.Task[None]
+
+
 async def run_stage(bus: Bus, spec: StageSpec, settings: Settings, stats: StageStats, stop: asyncio.Event) -> None:
     """Run a stage until `stop` is set, then let what is in flight finish within `settings.drain_s` and commit it.
 
     Raises:  Fatal, after everything finished was committed.
     """
-    gates = Gates(stats)
-    failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    await _Crew(bus, spec, settings, stats, stop).run()
 
-    async def work(lease: Lease) -> None:
+
+class _Crew:
+    """The workers of a stage in this process."""
+
+    def __init__(self, bus: Bus, spec: StageSpec, settings: Settings, stats: StageStats, stop: asyncio.Event) -> None:
+        self._bus = bus
+        self._spec = spec
+        self._settings = settings
+        self._stats = stats
+        self._gates = Gates(stats)
+        self._stop = stop
+        self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._hands: dict[int, Hand] = {}  # by partition
+        self._tasks: set[asyncio.Task[None]] = set()  # theirs, and those of partitions that are gone
+
+    async def run(self) -> None:
+        group = asyncio.create_task(self._join(), name=f"{self._spec.name}-group")
+        stopped = asyncio.create_task(self._stop.wait())
         try:
-            if isinstance(spec.shape, Fold):
-                await FoldWorker(bus, spec, spec.shape, lease, stats, gates).run(stop)
-            else:
-                await MapWorker(spec, spec.shape, lease, settings, stats, gates).run(stop)
-        except Exception as err:  # noqa: BLE001 - handed to the waiter below, which raises it
-            if not failed.done():
-                failed.set_exception(err)
+            await asyncio.wait({stopped, self._failed}, return_when=asyncio.FIRST_COMPLETED)
+            self._stop.set()  # where one partition has failed, the others of the stage end in good order too
+            for hand in self._hands.values():
+                hand.leases.put_nowait(None)
+            if self._tasks:
+                await asyncio.wait({*self._tasks})
+        finally:
+            await cancelled(*self._tasks, group, stopped)
+        if self._failed.done():
+            self._failed.result()
 
-    workers: set[asyncio.Task[None]] = set()
+    def _fail(self, error: Exception) -> None:
+        if not self._failed.done():
+            self._failed.set_exception(error)
 
-    async def join() -> None:
+    async def _join(self) -> None:
+        """Hand each lease to the worker of its partition."""
         try:
-            async for lease in bus.leases(spec.name, spec.input.name):
-                if isinstance(lease, Gone):
-                    continue
-                workers.add(asyncio.create_task(work(lease), name=f"{spec.name}-{lease.partition}"))
-        except Exception as err:  # noqa: BLE001 - as above
-            if not failed.done():
-                failed.set_exception(err)
+            async for event in self._bus.leases(self._spec.name, self._spec.input.name):
+                if isinstance(event, Gone):
+                    hand = self._hands.pop(event.partition, None)
+                    if hand is not None:
+                        hand.task.cancel()
+                elif self._stop.is_set():
+                    event.release()
+                else:
+                    self._hand(event.partition).leases.put_nowait(event)
+        except Exception as err:  # noqa: BLE001 - handed to `run`, which raises it
+            self._fail(err)
 
-    member = asyncio.create_task(join(), name=f"{spec.name}-group")
-    stopped = asyncio.create_task(stop.wait())
-    try:
-        await asyncio.wait({stopped, failed}, return_when=asyncio.FIRST_COMPLETED)
-        if failed.done():
-            stop.set()  # the other partitions of the stage end in good order too
-        if workers:
-            await asyncio.wait({*workers})
-    finally:
-        await cancelled(*workers, member, stopped)
-    if failed.done():
-        failed.result()
+    def _hand(self, partition: int) -> Hand:
+        hand = self._hands.get(partition)
+        if hand is None:
+            leases = Leases()
+            task = asyncio.create_task(self._work(leases), name=f"{self._spec.name}-{partition}")
+            hand = self._hands[partition] = Hand(leases, task)
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return hand
+
+    async def _work(self, leases: Leases) -> None:
+        """Be the worker of one partition."""
+        worker = self._worker()
+        try:
+            while (lease := await leases.get()) is not None:
+                await worker.run(lease, self._stop)
+        except Exception as err:  # noqa: BLE001 - handed to `run`, which raises it
+            self._fail(err)
+        finally:
+            await worker.close()
+
+    def _worker(self) -> Worker:
+        spec = self._spec
+        if isinstance(spec.shape, Fold):
+            return FoldWorker(self._bus, spec, spec.shape, self._settings, self._stats, self._gates)
+        return MapWorker(Job(spec, spec.shape, self._settings, self._stats, self._gates))

@@ -5,6 +5,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.brokers import kafka, namespace, own_kafka
+
+__all__ = ["kafka", "namespace", "own_kafka"]
+
 
 @pytest.fixture(autouse=True)
 def _log_handlers_end_with_their_test() -> Iterator[None]:

@@ -14,6 +14,7 @@ class KafkaConfig:
 
     partitions: int = 6  # of a new topic that many workers may share
     replication: int | None = None  # copies of a new topic; None: 3, or as many as there are brokers if these are fewer
+    session_s: float = 10.0  # a worker that is silent for so long is taken for dead; the brokers bound it
     tls: bool = False
     ca: Path | None = None  # PEM of who signed the brokers' certificates; None: whom this machine trusts
     mechanism: Mechanism | None = None  # of SASL; None: no login
@@ -25,6 +26,8 @@ class KafkaConfig:
             raise ValueError(f"partitions must be at least 1, got {self.partitions}")
         if self.replication is not None and self.replication < 1:
             raise ValueError(f"replication must be at least 1, got {self.replication}")
+        if self.session_s < 1:
+            raise ValueError(f"session_s must be at least 1, got {self.session_s:g}")
         if self.ca is not None and not self.tls:
             raise ValueError("ca is for tls = true")
         named = (self.user_env, self.password_env)

@@ -2,16 +2,19 @@
 
 import contextlib
 import json
-from collections.abc import AsyncIterator
+import secrets
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from stream.bus import Bus
 from stream.embedded import Embedded
+from stream.kafka.bus import Kafka
+from stream.kafka.security import KafkaConfig
 from tests.stream_fakes import Disk, MemoryBus
 
-KINDS = ("embedded-1", "embedded-3", "memory-1", "memory-3")
+KINDS = ("embedded-1", "embedded-3", "memory-1", "memory-3", "kafka-3")
 """Name and number of partitions (n of the topics table)."""
 
 
@@ -21,11 +24,14 @@ class Address:
 
     name: str
     partitions: int
-    place: str
+    place: str  # a directory, or the brokers
+    prefix: str = ""  # of every namespace, where the place is shared with other tests
 
     @staticmethod
-    def of(kind: str, place: Path) -> "Address":
+    def of(kind: str, place: Path, brokers: Callable[[], str]) -> "Address":
         name, partitions = kind.split("-")
+        if name == "kafka":
+            return Address(name, int(partitions), brokers(), f"t{secrets.token_hex(4)}-")
         return Address(name, int(partitions), str(place))
 
     @property
@@ -47,6 +53,10 @@ class Address:
         if self.name == "memory":
             assert disk is not None
             return contextlib.aclosing(MemoryBusClosing(disk, namespace, self.partitions))
+        if self.name == "kafka":
+            # A test must not wait 10 s for the death of a member to be noticed.
+            config = KafkaConfig(partitions=self.partitions, session_s=2.0)
+            return Kafka.open(self.place, namespace and self.prefix + namespace, config=config)
         return Embedded.open(Path(self.place), namespace, partitions=self.partitions, create=create)
 
 
@@ -77,6 +87,8 @@ class Harness:
                 lock.release()
         elif isinstance(bus, MemoryBus):
             bus.crash()
+        elif isinstance(bus, Kafka):
+            pass  # a member cannot die without its process: tests that kill one are beside these
         else:
             raise NotImplementedError(type(bus))
 

@@ -7,11 +7,15 @@ import pytest_asyncio
 from stream.bus import Bus
 from stream.topics import DEAD, REJECTS, TOPICS
 from tests.contract.buses import KINDS, Address, Harness
+from tests.contract.steps import READERS
 
 
 @pytest_asyncio.fixture(params=KINDS)
 async def harness(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Harness]:
-    async with Harness(Address.of(request.param, tmp_path / "bus")).running() as harness:
+    def brokers() -> str:
+        return f"kafka://{request.getfixturevalue('kafka').bootstrap}"
+
+    async with Harness(Address.of(request.param, tmp_path / "bus", brokers)).running() as harness:
         yield harness
 
 
@@ -19,7 +23,7 @@ async def harness(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
 async def bus(harness: Harness) -> Bus:
     """A bus with an input `files`, an output `functions`, `rejects` and `dead`."""
     bus = await harness.open()
-    await bus.create([TOPICS["files"], TOPICS["functions"], REJECTS, DEAD])
+    await bus.create([TOPICS["files"], TOPICS["functions"], REJECTS, DEAD], READERS)
     return bus
 
 

@@ -12,6 +12,10 @@ PATIENCE_S = 20.0
 STAGE, INPUT, OUTPUT, REJECTS = "functions", "files", "functions", "rejects"
 
 
+READERS = {STAGE: INPUT, "counter": INPUT}
+"""Who reads what in these tests."""
+
+
 def inputs(count: int, first: int = 0) -> list[Message]:
     return [Message(INPUT, f"k{k}", b"value %d" % k) for k in range(first, first + count)]
 
@@ -59,13 +63,28 @@ async def fetched(lease: Lease, count: int, limit: int = 7) -> list[Stored]:
     return records
 
 
+async def drained(lease: Lease, window: Window, end: int) -> None:
+    """Fetch until nothing below `end` is left to deliver: the last offsets may hold no record."""
+    async with asyncio.timeout(PATIENCE_S):
+        while lease.position < end:
+            records = await lease.fetch(100)
+            window.deliver(stored.offset for stored in records)
+            window.finish(stored.offset for stored in records)
+    window.advance(lease.position)
+
+
 async def nothing_more(lease: Lease) -> None:
     """Check that a fetch waits. It cannot be waited for: what is there is handed out at once, within a few turns."""
     task = asyncio.create_task(lease.fetch(1))
     done, _ = await asyncio.wait({task}, timeout=0.05)
-    assert not done, task.result()
+    assert not done or not task.result()
     task.cancel()
     await asyncio.wait({task})
+
+
+async def offsets(bus: Bus, topic: str, partition: int) -> list[int]:
+    """The offsets of the records of a partition: between and after them may be some that hold none."""
+    return [stored.offset for stored in await all_of(bus, topic) if stored.partition == partition]
 
 
 async def process(lease: Lease, window: Window, stored: Sequence[Stored], n: int = 2) -> Progress:

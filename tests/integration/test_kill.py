@@ -22,7 +22,7 @@ from stream.audit import audit
 from stream.bus import Stored
 from stream.codec import decode, encode
 from stream.embedded import Embedded
-from stream.fold_worker import Memory
+from stream.fold_memory import Memory
 from stream.outcomes import StageSpec
 from stream.records import Rejected, derived_id, sampling_seed
 from stream.stage import Fold

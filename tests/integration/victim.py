@@ -19,8 +19,9 @@ from deploy import cli, running
 from stream.bus import Message, Stored
 from stream.embedded import bus as embedded_bus
 from stream.embedded import writer
-from stream.fold_worker import FoldWorker, Memory
-from stream.map_worker import MapWorker
+from stream.fold_memory import Memory
+from stream.fold_worker import FoldTenure
+from stream.map_calls import Calls
 from stream.metrics import StageStats
 from stream.outcomes import StageSpec
 
@@ -54,21 +55,21 @@ class Plan:
 
 def arm(plan: Plan) -> None:
     """Put the plan's hooks around the places where it may strike."""
-    new_stats, call, decided, insert = running.new_stats, MapWorker._call, FoldWorker._decided, writer.insert
+    new_stats, call, decided, insert = running.new_stats, Calls._call, FoldTenure._decided, writer.insert
     append = embedded_bus.EmbeddedAppender.append
 
     def watched_stats(specs: Sequence[StageSpec]) -> dict[str, StageStats]:
         plan.stats = new_stats(specs)
         return plan.stats
 
-    async def watched_call(self: MapWorker, records: Sequence[Any]) -> Any:
-        plan.entered(self.spec.name)
+    async def watched_call(self: Calls, records: Sequence[Any]) -> Any:
+        plan.entered(self._spec.name)
         return await call(self, records)
 
-    def watched_decided(self: FoldWorker, memory: Memory, batch: Sequence[Stored]) -> Any:
-        plan.entered(self.spec.name)
+    def watched_decided(self: FoldTenure, memory: Memory, batch: Sequence[Stored]) -> Any:
+        plan.entered(self._spec.name)
         result = decided(self, memory, batch)
-        if plan.stage == self.spec.name and plan.calls == plan.after:
+        if plan.stage == self._spec.name and plan.calls == plan.after:
             plan.die(f"in {plan.stage}")  # decided, not committed
         return result
 
@@ -85,8 +86,8 @@ def arm(plan: Plan) -> None:
                 plan.die(f"between begin and commit of {', '.join(stages)}")
 
     running.new_stats = watched_stats
-    MapWorker._call = watched_call  # type: ignore[method-assign]
-    FoldWorker._decided = watched_decided  # type: ignore[method-assign]
+    Calls._call = watched_call  # type: ignore[method-assign]
+    FoldTenure._decided = watched_decided  # type: ignore[method-assign]
     embedded_bus.EmbeddedAppender.append = watched_append  # type: ignore[method-assign]
     writer.insert = watched_insert
 

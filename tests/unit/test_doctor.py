@@ -18,8 +18,7 @@ async def test_everything_is_looked_at_and_found_or_comes_with_advice(tmp_path: 
     findings = await examine(tmp_path / "not" / "made")
     assert [f.name for f in findings] == [
         "seedstream", "python", "platform", "sqlite", "sandbox", "type checker", "disk", "training", "vllm", "git",
-        "java",
-        "maven",
+        "java", "maven", "local kafka",
     ]  # fmt: skip
     for finding in findings:
         assert finding.found and "\n" not in finding.found
@@ -43,6 +42,20 @@ async def test_an_optional_program_that_is_not_there_is_a_warning(tmp_path: Path
     found = {f.name: f for f in await examine(tmp_path)}
     assert (found["git"].state, found["git"].found) == ("warn", "not found")
     assert found["java"].state == "warn" and "ended with 3" in found["java"].found
+
+
+async def test_a_java_that_is_too_old_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (tmp_path / "java").write_text("#!/bin/sh\necho 'openjdk version \"11.0.2\"' >&2\n")
+    (tmp_path / "java").chmod(0o755)
+    found = {f.name: f for f in await examine(tmp_path)}["java"]
+    assert found.state == "warn" and "Java 17" in found.advice
+
+
+async def test_a_kafka_that_is_not_fetched_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("SEEDSTREAM_CACHE", str(tmp_path))
+    found = {f.name: f for f in await examine(tmp_path)}["local kafka"]
+    assert found.state == "warn" and "seedstream kafka start" in found.advice
 
 
 @pytest.mark.parametrize(("state", "code"), [("ok", 0), ("warn", 0), ("missing", 1)])

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from stream.bus import Message
 from stream.codec import decode, encode
 from stream.errors import DiskFull, NewerSchema, Unavailable
-from stream.fold_worker import Memory, restored
+from stream.fold_memory import Memory, restored
 from stream.records import SCHEMA, Kept, Record, Seed, StateChange
 from stream.retry import Gate
 from stream.stage import Decision, Fold, Outcome, Reason, Reject

@@ -198,14 +198,14 @@ async def test_a_record_that_hangs_at_the_watermark_stops_intake_at_the_span_and
     for _ in range(3):  # over restarts, too: what is done above the watermark takes room
         async with running(bus, stage, replace(FAST, drain_s=0.0)) as run:
             await run.until(lambda: ("main.typed", "functions", 0) in bus.disk.progress)
-            await until(lambda: len(bus.disk.progress["main.typed", "functions", 0].done) == 63)
+            await until(lambda: len(bus.disk.progress["main.typed", "functions", 0].done) == 64)
             await settled(lambda: (run.stats.in_flight, bus.fetches))
             assert run.stats.in_flight == 1
     progress = bus.disk.progress["main.typed", "functions", 0]
-    assert progress == Progress(0, frozenset(range(1, 64)))
+    assert progress == Progress(0, frozenset(range(1, 65)))
     async with running(bus, stage) as run:
         door.set()
-        await run.finished(300 - 63)
+        await run.finished(300 - 64)
     assert sorted(await emitted(bus)) == list(range(300))
     await check_conserved(bus, stage)
 

@@ -1,0 +1,162 @@
+"""What is asked of a cluster beside records: topics, their configs and ends, the progress of groups."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from typing import Any, NamedTuple, TypeVar
+
+import aiokafka.errors as kafka
+from aiokafka import AIOKafkaConsumer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
+
+from stream.errors import BrokerDown, WrongConfig
+from stream.kafka.cluster import Cluster
+from stream.kafka.errors import translated, translation
+
+T = TypeVar("T")
+
+PATIENCE_S = 10.0
+"""One question, with all its tries: one of several brokers may be away, and a coordinator may be moving."""
+
+PAUSE_S = 0.2
+
+
+class Described(NamedTuple):
+    """A topic as it stands."""
+
+    partitions: int
+    replication: int
+
+
+class Admin:
+    """Questions to `cluster`. Each raises BrokerDown when no broker has answered it, WrongConfig when not allowed."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._client = AIOKafkaAdminClient(**cluster.client)
+        # What the end of a partition is depends on who asks: the high watermark is behind every open transaction, the
+        # last stable offset before the first.
+        self._high = AIOKafkaConsumer(isolation_level="read_uncommitted", enable_auto_commit=False, **cluster.client)
+        self._stable = AIOKafkaConsumer(isolation_level="read_committed", enable_auto_commit=False, **cluster.client)
+
+    async def start(self) -> None:
+        """Connect."""
+        with translated(self._cluster.url):
+            await self._client.start()
+            await self._high.start()
+            await self._stable.start()
+
+    async def close(self) -> None:
+        """Disconnect."""
+        await self._client.close()
+        await self._high.stop()
+        await self._stable.stop()
+
+    async def _ask(self, question: Callable[[], Awaitable[T]], patience_s: float = PATIENCE_S) -> T:
+        """Ask until it is answered."""
+        end_s = time.monotonic() + patience_s
+        while True:
+            try:
+                with translated(self._cluster.url):
+                    async with asyncio.timeout(patience_s):
+                        return await question()
+            except BrokerDown:
+                if time.monotonic() + PAUSE_S > end_s:
+                    raise
+                await asyncio.sleep(PAUSE_S)
+
+    # --- topics
+
+    async def topics(self, prefix: str) -> dict[str, Described]:
+        """Return the topics whose name begins so, by name."""
+        found = await self._ask(lambda: self._client.describe_topics(None))
+        return {
+            topic["topic"]: Described(len(topic["partitions"]), len(topic["partitions"][0]["replicas"]))
+            for topic in found
+            if topic["topic"].startswith(prefix) and topic["partitions"]
+        }
+
+    async def brokers(self, patience_s: float = PATIENCE_S) -> list[int]:
+        """Return the ids of the brokers."""
+        cluster = await self._ask(self._client.describe_cluster, patience_s)
+        return sorted(broker["node_id"] for broker in cluster["brokers"])
+
+    async def create(self, name: str, described: Described, configs: Mapping[str, str]) -> bool:
+        """Create a topic; return False when it is there already.
+
+        Raises:  also WrongConfig when the cluster refuses it.
+        """
+        new = NewTopic(name, described.partitions, described.replication, topic_configs=configs)
+        answer = await self._ask(lambda: self._client.create_topics([new]))
+        code, said = answer.topic_errors[0][1], " ".join(str(part) for part in answer.topic_errors[0][2:] if part)
+        error = kafka.for_code(code)
+        if not code or error is kafka.TopicAlreadyExistsError:
+            return not code
+        refused = translation(error(), f"topic {name} cannot be created")
+        if isinstance(refused, BrokerDown) and not error.retriable:
+            raise WrongConfig(f"topic {name} cannot be created: {error.__name__} {said}")
+        raise refused
+
+    async def configs(self, topics: Collection[str]) -> dict[str, dict[str, str]]:
+        """Return the configs of topics, by topic."""
+        return await self._describe(ConfigResourceType.TOPIC, topics)
+
+    async def broker_config(self) -> dict[str, str]:
+        """Return the configs of one of the brokers; none where that is not allowed."""
+        broker = str((await self.brokers())[0])
+        try:
+            return (await self._describe(ConfigResourceType.BROKER, [broker]))[broker]
+        except WrongConfig:
+            return {}
+
+    async def _describe(self, kind: ConfigResourceType, names: Collection[str]) -> dict[str, dict[str, str]]:
+        if not names:
+            return {}
+        resources = [ConfigResource(kind, name) for name in names]
+        found: dict[str, dict[str, str]] = {}
+        for answer in await self._ask(lambda: self._client.describe_configs(resources)):
+            for code, _, _, name, entries, *_ in answer.resources:
+                if code:
+                    raise translation(kafka.for_code(code)(name), f"the configs of {name} cannot be read")
+                found[name] = {entry[0]: entry[1] for entry in entries}
+        return found
+
+    # --- offsets
+
+    async def ends(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:
+        """Return the high watermark of each partition."""
+        return await self._bounds(self._high.end_offsets, topic, partitions)
+
+    async def stable_ends(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:
+        """Return the last stable offset of each partition: as far as committed records are to be had."""
+        return await self._bounds(self._stable.end_offsets, topic, partitions)
+
+    async def starts(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:
+        """Return the first offset that is still there, of each partition."""
+        return await self._bounds(self._high.beginning_offsets, topic, partitions)
+
+    async def _bounds(self, ask: Any, topic: str, partitions: Iterable[int]) -> dict[int, int]:
+        wanted = [TopicPartition(topic, partition) for partition in partitions]
+        found: dict[TopicPartition, int] = await self._ask(lambda: ask(wanted))
+        return {tp.partition: found[tp] for tp in wanted}
+
+    async def committed(self, group: str, topic: str, partitions: Iterable[int]) -> dict[int, OffsetAndMetadata | None]:
+        """Return what a group has committed on each of the partitions; None where it has nothing."""
+        wanted = [TopicPartition(topic, partition) for partition in partitions]
+
+        async def question() -> dict[TopicPartition, OffsetAndMetadata]:
+            found = await self._client.list_consumer_group_offsets(group, partitions=wanted)
+            if not found.keys() >= set(wanted):
+                # aiokafka does not look at the error of the whole answer; nothing committed is an offset of -1.
+                raise BrokerDown(f"{self._cluster.url}: the coordinator of group {group} is not ready")
+            return found
+
+        found = await self._ask(question)
+        return {tp.partition: found[tp] if found[tp].offset >= 0 else None for tp in wanted}
+
+    async def delete_before(self, topic: str, offsets: Mapping[int, int]) -> None:
+        """Delete the records below the offsets, for good."""
+        wanted = {TopicPartition(topic, p): RecordsToDelete(offset) for p, offset in offsets.items()}
+        await self._ask(lambda: self._client.delete_records(wanted))

@@ -1,0 +1,80 @@
+"""aiokafka's errors, turned into ours at the border. The words are for a user: what, why, and the cure."""
+
+import contextlib
+from collections.abc import Generator
+
+import aiokafka.errors as kafka
+
+from stream.errors import BrokerDown, Fatal, LeaseLost, PipelineError, TooLarge, WrongConfig
+
+FENCED = (
+    kafka.ProducerFenced,
+    kafka.InvalidProducerEpoch,
+    kafka.InvalidProducerIdMapping,
+    kafka.InvalidTxnState,
+    kafka.OutOfOrderSequenceNumber,
+    kafka.UnknownProducerId,
+    kafka.TransactionCoordinatorFenced,
+)
+"""Somebody else began a transaction under our id, or the coordinator has ended ours."""
+
+TOO_LARGE = (kafka.MessageSizeTooLargeError, kafka.RecordListTooLargeError, kafka.RecordTooLargeError)
+
+LOGIN = (
+    kafka.AuthenticationFailedError,
+    kafka.SaslAuthenticationFailed,
+    kafka.AuthenticationMethodNotSupported,
+    kafka.UnsupportedSaslMechanismError,
+    kafka.IllegalSaslStateError,
+    kafka.SecurityDisabled,
+)
+
+ACLS: dict[type[kafka.KafkaError], str] = {
+    kafka.TopicAuthorizationFailedError: "Read, Write, Describe and DescribeConfigs on its topics",
+    kafka.GroupAuthorizationFailedError: "Read on its groups",
+    kafka.TransactionalIdAuthorizationFailed: "Write and Describe on its transactional ids",
+    kafka.ClusterAuthorizationFailedError: "Create on the cluster, or somebody who runs `topics create` for it",
+}
+"""What a user must be allowed, by the refusal. Each by the prefix of the namespace."""
+
+
+@contextlib.contextmanager
+def translated(what: str) -> Generator[None]:
+    """Raise our errors for aiokafka's, and for a deadline that has passed. `what` begins the message."""
+    try:
+        yield
+    except kafka.KafkaError as err:
+        raise translation(err, what) from err
+    except (TimeoutError, OSError) as err:
+        raise BrokerDown(f"{what}: {'no answer in time' if isinstance(err, TimeoutError) else err}") from err
+
+
+def translation(err: BaseException, what: str) -> PipelineError:
+    """Return the error of ours for one of aiokafka's. What is not known is taken for a broker's illness: it is waited
+    for, and shown."""
+    while isinstance(err.__cause__, kafka.KafkaError):  # aiokafka wraps what ended its background task
+        err = err.__cause__
+    if isinstance(err, FENCED):
+        return LeaseLost(f"{what}: another owner has taken over, or the transaction took too long")
+    if isinstance(err, TOO_LARGE):
+        return TooLarge(f"{what}: the broker takes no message of this size")
+    if isinstance(err, LOGIN):
+        return WrongConfig(f"{what}: login refused ({_said(err)}): see user_env, password_env and mechanism in [kafka]")
+    for kind, acls in ACLS.items():
+        if isinstance(err, kind):
+            named = f" on {', '.join(map(str, err.args))}" if err.args else ""
+            return WrongConfig(f"{what}: not allowed{named}: this user needs {acls}")
+    if isinstance(err, kafka.UnsupportedVersionError | kafka.IncompatibleBrokerVersion):
+        return Fatal(f"{what}: the broker is too old ({_said(err)}): Apache Kafka 3.8 or newer is needed")
+    return BrokerDown(f"{what}: {_said(err)}")
+
+
+def _said(err: BaseException) -> str:
+    """The name of an error, and what it adds to it, on one line.
+
+    >>> _said(kafka.NotLeaderForPartitionError())
+    'NotLeaderForPartitionError'
+    """
+    name = type(err).__name__
+    words = " ".join(str(arg) for arg in err.args)
+    return f"{name}: {' '.join(words.split())}" if words else name

@@ -1,0 +1,151 @@
+"""Creating what a namespace needs: topics, and the progress of every group. And what is wrong with what stands."""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+
+from stream.errors import BrokerDown, WrongConfig
+from stream.kafka import reader
+from stream.kafka.admin import Described
+from stream.kafka.layout import YEAR_MINUTES, configs, wrong_configs
+from stream.kafka.lease import lost
+from stream.kafka.owner import Mark
+from stream.kafka.place import Place
+from stream.kafka.security import KafkaConfig
+from stream.progress import Progress
+from stream.topics import Topic
+
+SEEN_S = 10.0
+"""How long a new topic may take to be known by the brokers."""
+
+
+class Founding:
+    """`Bus.create` and `Bus.differences` on Kafka."""
+
+    def __init__(self, place: Place, config: KafkaConfig) -> None:
+        self._place = place
+        self._config = config
+
+    async def create(self, topics: Sequence[Topic], readers: Mapping[str, str]) -> None:
+        """See `Bus.create`."""
+        place = self._place
+        standing = await place.admin.topics(place.full(""))
+        missing = [topic for topic in topics if place.full(topic.name) not in standing]
+        made: set[str] = set()  # by us: nobody else can have a progress on them
+        if missing:
+            replication = await self._replication()
+
+            async def create_one(topic: Topic) -> None:
+                described = Described(topic.partitions or self._config.partitions, replication)
+                if await place.admin.create(place.full(topic.name), described, configs(topic, replication)):
+                    made.add(topic.name)
+
+            await asyncio.gather(*(create_one(topic) for topic in missing))
+        await self._seen([place.full(topic.name) for topic in topics])
+        for topic in topics:
+            found = place.partitions[place.full(topic.name)]
+            if topic.partitions is not None and found != topic.partitions:
+                raise WrongConfig(f"topic {place.full(topic.name)} has {found} partitions, {topic.partitions} expected")
+        await asyncio.gather(*(self._begin(stage, topic, topic in made) for stage, topic in readers.items()))
+
+    async def _replication(self) -> int:
+        return self._config.replication or min(3, len(await self._place.admin.brokers()))
+
+    async def _seen(self, names: Sequence[str]) -> None:
+        """Wait until the brokers know the topics."""
+        end_s = time.monotonic() + SEEN_S
+        while True:
+            await self._place.load(names)
+            unseen = [name for name in names if name not in self._place.limits]
+            if not unseen:
+                return
+            if time.monotonic() > end_s:
+                raise BrokerDown(f"{self._place.cluster.url}: topic {unseen[0]} was created, but no broker knows it")
+            await asyncio.sleep(0.1)
+
+    # --- progress
+
+    async def _begin(self, stage: str, topic: str, new: bool) -> None:
+        """Give a stage its first progress: before any record that is there.
+
+        Raises:  ProgressLost when it must have had one: what was done would be done again.
+        """
+        place, name = self._place, self._place.full(topic)
+        group = place.group(stage)
+        count = await place.count(topic)
+        found = await place.admin.committed(group, name, range(count))
+        without = [partition for partition, at in found.items() if at is None]
+        if not without:
+            return
+        if not new and await self._has_outcomes(stage):
+            raise lost(place, group, f"{name}{without}")
+        starts = await place.admin.starts(name, range(count))
+        await asyncio.gather(*(self._begin_one(stage, topic, partition, starts[partition]) for partition in without))
+
+    async def _begin_one(self, stage: str, topic: str, partition: int, start: int) -> None:
+        """As its owner: so a worker that began in the meantime is not set back."""
+        place, name, group = self._place, self._place.full(topic), self._place.group(stage)
+        owner = place.owner(stage, topic, str(partition))
+        try:
+            await owner.begin()
+            if (await place.admin.committed(group, name, [partition]))[partition] is None:
+                await owner.write([], {}, Mark(group, name, partition, start, Progress().bitmap()))
+        finally:
+            await owner.close()
+
+    async def _has_outcomes(self, stage: str) -> bool:
+        """Tell whether anything on the bus was made by a stage. Reads all there is: asked only when progress lacks."""
+        prefix = self._place.full("")
+        for name in await self._place.admin.topics(prefix):
+            async for batch in reader.read(self._place, name.removeprefix(prefix), None):
+                if any(stored.cause is not None and stored.cause.stage == stage for stored in batch):
+                    return True
+        return False
+
+    # --- differences
+
+    async def differences(self, topics: Sequence[Topic], readers: Mapping[str, str]) -> list[str]:
+        """See `Bus.differences`."""
+        place = self._place
+        standing = await place.admin.topics(place.full(""))
+        names = {place.full(topic.name): topic for topic in topics}
+        found = await place.admin.configs([name for name in names if name in standing])
+        lines: list[str] = []
+        for name, topic in names.items():
+            at = standing.get(name)
+            if at is None:
+                lines.append(f"topic {name} is missing: seedstream topics create makes it")
+                continue
+            if topic.partitions is not None and at.partitions != topic.partitions:
+                lines.append(
+                    f"topic {name} has {at.partitions} partitions, {topic.partitions} expected: its order is "
+                    "the log's. A topic cannot shrink: run in a new namespace"
+                )
+            for wrong in wrong_configs(topic, found[name], at.replication):
+                setting, _, rest = wrong.partition(" ")
+                expected = configs(topic, at.replication)[setting]
+                alter = f"kafka-configs.sh --alter --entity-type topics --entity-name {name}"
+                lines.append(f"topic {name}: {setting} {rest}; mend it: {alter} --add-config {setting}={expected}")
+        for stage, topic in readers.items():
+            lines += await self._progress_lines(stage, topic)
+        return lines + await self._broker_lines()
+
+    async def _progress_lines(self, stage: str, topic: str) -> list[str]:
+        place, name, group = self._place, self._place.full(topic), self._place.group(stage)
+        try:
+            count = await place.count(topic)
+        except WrongConfig:
+            return []  # the topic itself is named as missing
+        found = await place.admin.committed(group, name, range(count))
+        without = [partition for partition, at in found.items() if at is None]
+        return [str(lost(place, group, f"{name}{without}"))] if without else []
+
+    async def _broker_lines(self) -> list[str]:
+        """What is wrong with the brokers' own config, where it may be read."""
+        found = (await self._place.admin.broker_config()).get("offsets.retention.minutes")
+        if found is None or int(found) >= YEAR_MINUTES:
+            return []
+        return [
+            f"brokers: offsets.retention.minutes is {found}, {YEAR_MINUTES} (a year) expected: the progress of a stage "
+            "is dropped so long after its last worker has left"
+        ]

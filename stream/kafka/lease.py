@@ -1,0 +1,210 @@
+"""A lease: one input partition of one stage, its records through the group's consumer, its steps through one owner."""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Sequence
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import ConsumerStoppedError, IllegalStateError, OffsetOutOfRangeError
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
+
+from stream.bus import Message, Stored
+from stream.errors import BrokerDown, LeaseLost, ProgressLost, TooLarge
+from stream.kafka.errors import translated
+from stream.kafka.owner import Mark, Owner
+from stream.kafka.place import Place
+from stream.kafka.wire import stored
+from stream.progress import Progress
+
+POLL_S = 0.5
+"""How soon a position that moved over control records is noticed. Records themselves wake a fetch at once."""
+
+
+class KafkaLease:
+    """`stream.bus.Lease`. `owner` has begun, and `progress` was read after that."""
+
+    def __init__(
+        self, place: Place, consumer: AIOKafkaConsumer, owner: Owner, stage: str, topic: str, partition: int,
+        progress: Progress,
+    ) -> None:  # fmt: skip
+        self.partition = partition
+        self.progress = progress
+        self.wanted = asyncio.Event()
+        self.released = asyncio.Event()
+        self.lost = False  # it ended by itself, not by a rebalance
+        self.waits = False  # a fetch waits for records to come
+        self._place = place
+        self._consumer = consumer
+        self._owner = owner
+        self._group = place.group(stage)
+        self._tp = TopicPartition(place.full(topic), partition)
+        self._end = progress.watermark  # no record below it is left at the broker
+        self._held: deque[Stored] = deque()  # got from the broker, not yet handed out
+        self._told = progress.watermark  # the position that the last fetch returned with
+        self._committed = progress
+        self._doubt: Progress | None = None  # of a commit whose fate is not known
+        self._turn = asyncio.Lock()  # one commit at a time
+        self._moved = asyncio.Event()  # a commit has raised the watermark
+        self._steps: set[asyncio.Task[None]] = set()
+
+    @property
+    def what(self) -> str:
+        """Its name, for messages."""
+        return f"{self._tp.topic}[{self.partition}] of group {self._group}"
+
+    # --- records
+
+    @property
+    def position(self) -> int:
+        return self._held[0].offset if self._held else self._end
+
+    async def fetch(self, limit: int) -> Sequence[Stored]:
+        while True:
+            if self.wanted.is_set() or self.released.is_set():
+                raise LeaseLost(f"{self.what} is wanted by another")
+            if not self._held:
+                await self._poll(limit)
+            ready = self._within_span(limit)
+            if ready or self.position != self._told:
+                self._told = self.position
+                return ready
+            if self._held:  # too far above the watermark: until a commit raises it
+                self._moved.clear()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(POLL_S):
+                        await self._moved.wait()
+            self._place.raise_if_down()
+
+    async def _poll(self, limit: int) -> None:
+        """Wait for records, a while. Whoever cancels it loses none: they are put by without another await."""
+        try:
+            with translated(self.what):
+                self.waits = True
+                found = await self._consumer.getmany(self._tp, timeout_ms=int(POLL_S * 1000), max_records=limit)
+                for record in found.get(self._tp, ()):
+                    if record.offset not in self.progress:
+                        self._held.append(stored(record))
+                self._end = max(self._end, await self._consumer.position(self._tp))
+        except (IllegalStateError, ConsumerStoppedError, AssertionError) as err:
+            raise LeaseLost(f"{self.what} is not ours any more") from err
+        except OffsetOutOfRangeError as err:
+            raise ProgressLost(f"{self.what}: records from {self._end} on are gone, though not all were read") from err
+        finally:
+            self.waits = False
+
+    def _within_span(self, limit: int) -> list[Stored]:
+        """Hand out what a bitmap above the committed watermark has room for."""
+        last = self._committed.reach
+        ready: list[Stored] = []
+        while self._held and len(ready) < limit and self._held[0].offset <= last:
+            ready.append(self._held.popleft())
+        return ready
+
+    # --- steps
+
+    def refusal(self, message: Message) -> str | None:
+        return self._place.refusal(message)
+
+    async def commit(self, messages: Sequence[Message], progress: Progress) -> None:
+        if self.released.is_set() or self.lost:
+            raise LeaseLost(f"{self.what} is no longer ours to write")
+        step = asyncio.create_task(self._commit(messages, progress))
+        self._steps.add(step)
+        step.add_done_callback(self._steps.discard)
+        await asyncio.shield(step)  # a cancelled caller's step is written all the same
+
+    async def _commit(self, messages: Sequence[Message], progress: Progress) -> None:
+        async with self._turn:
+            if self.lost:
+                raise LeaseLost(f"{self.what} is no longer ours to write")
+            if not self._owner.well and await self._is_written(progress):
+                return
+            names = await self._place.names(messages)
+            mark = Mark(self._group, *self._tp, progress.watermark, progress.bitmap())
+            try:
+                await self._owner.write(messages, names, mark)
+            except BrokerDown:
+                self._doubt = progress
+                raise
+            except LeaseLost:
+                self._lose()
+                raise
+            except TooLarge:
+                await self._place.load_limits([*names.values()])
+                raise
+            self._written(progress)
+
+    async def _is_written(self, progress: Progress) -> bool:
+        """Take the partition again after a step of unknown fate; return whether that step was this one, and written.
+
+        Raises:  LeaseLost when somebody else has written since; BrokerDown.
+        """
+        await self._owner.begin()  # first: it ends what is under way
+        found = await committed(self._place, self._group, self._tp)
+        doubt, self._doubt = self._doubt, None
+        if found == self._committed:
+            return False
+        if doubt is not None and found == doubt == progress:
+            self._written(progress)
+            return True
+        self._lose()
+        raise LeaseLost(f"{self.what}: another owner has written")
+
+    def _written(self, progress: Progress) -> None:
+        self._committed = progress
+        self._moved.set()
+
+    # --- the end
+
+    def _lose(self) -> None:
+        self.lost = True
+        self.wanted.set()
+
+    def take_back(self) -> None:
+        """Ask for it."""
+        self.wanted.set()
+
+    def release(self) -> None:
+        self.released.set()
+
+    async def close(self) -> None:
+        """Let nothing of it write any more."""
+        self.wanted.set()
+        self.released.set()
+        if self._steps:
+            await asyncio.wait({*self._steps})
+        await self._owner.close()
+
+
+async def committed(place: Place, group: str, tp: TopicPartition) -> Progress:
+    """Return the progress that a group has committed on a partition.
+
+    Raises:  ProgressLost when there is none; BrokerDown.
+    """
+    at = (await place.admin.committed(group, tp.topic, [tp.partition]))[tp.partition]
+    if at is None:
+        raise lost(place, group, f"{tp.topic}[{tp.partition}]")
+    return decoded(at, f"{tp.topic}[{tp.partition}] of group {group}")
+
+
+def lost(place: Place, group: str, where: str) -> ProgressLost:
+    """Return the error of progress that is not there."""
+    stage = group.partition(".")[2]
+    return ProgressLost(
+        f"{place.cluster.url}: group {group} has no committed progress on {where}. It was never made (seedstream "
+        "topics create), or the brokers dropped it, offsets.retention.minutes after the last worker left. Beginning "
+        f"again would do all again: run `seedstream replay {stage} --into NAMESPACE`, and let brokers keep offsets for "
+        "a year"
+    )
+
+
+def decoded(at: OffsetAndMetadata, what: str) -> Progress:
+    """Return the progress in a committed offset.
+
+    Raises:  ProgressLost when its metadata is not ours.
+    """
+    try:
+        return Progress.decode(at.offset, at.metadata)
+    except ValueError as err:
+        raise ProgressLost(f"{what}: committed by something else than seedstream: {err}") from err

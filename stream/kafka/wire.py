@@ -1,0 +1,66 @@
+"""A message of ours as a Kafka record and back. Pure.
+
+The key is the record's key in UTF-8; the header `cause`, a JSON array, tells what the record was made from.
+"""
+
+import zlib
+from collections.abc import Sequence
+
+import orjson
+from aiokafka.structs import ConsumerRecord
+
+from stream.bus import Cause, Message, Stored
+
+CAUSE = "cause"
+
+Headers = list[tuple[str, bytes]]
+
+OVERHEAD_BYTES = 100
+"""What a batch and a record in it take beside key, value and headers, at most (KIP-98: 61 for the batch, the rest are
+varints)."""
+
+
+def partition_of(key: str, partitions: int) -> int:
+    """Return the partition of a key: the same on every bus.
+
+    >>> [partition_of("a", n) for n in (1, 6)]
+    [0, 1]
+    """
+    return zlib.crc32(key.encode()) % partitions if partitions > 1 else 0
+
+
+def headers(cause: Cause | None) -> Headers:
+    """Return a message's headers.
+
+    >>> headers(Cause("typed", "functions", 0, 12, 0, 1))
+    [('cause', b'["typed","functions",0,12,0,1]')]
+    """
+    return [] if cause is None else [(CAUSE, orjson.dumps(cause[:]))]
+
+
+def size_bytes(message: Message) -> int:
+    """Return what a message takes on the wire, uncompressed, at most."""
+    return (
+        OVERHEAD_BYTES
+        + len(message.key.encode())
+        + len(message.value)
+        + sum(len(name) + len(value) for name, value in headers(message.cause))
+    )
+
+
+def stored(record: ConsumerRecord) -> Stored:
+    """Return a record as it stands in its topic."""
+    key = record.key.decode("utf-8", "backslashreplace") if record.key is not None else ""
+    at_s = record.timestamp / 1000
+    return Stored(record.partition, record.offset, key, record.value or b"", _cause(record.headers), at_s)
+
+
+def _cause(found: Sequence[tuple[str, bytes]]) -> Cause | None:
+    """Return the cause among a record's headers. A foreign header of that name is none: the audit names the record."""
+    for name, value in found:
+        if name == CAUSE:
+            try:
+                return Cause(*orjson.loads(value))
+            except (orjson.JSONDecodeError, TypeError):
+                return None
+    return None

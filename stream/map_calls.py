@@ -1,0 +1,178 @@
+"""The calls of a Map: from a batch of records to an outcome or a dead letter for each, whatever fails on the way."""
+
+import asyncio
+import random
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from stream.bus import Message, Stored
+from stream.codec import decode
+from stream.errors import Fatal, Permanent, RequestTimedOut, Transient, WorkerDied
+from stream.metrics import StageStats
+from stream.outcomes import StageSpec, dead_letter, outcome_messages
+from stream.progress import Progress
+from stream.retry import Gates, backoff_s
+from stream.settings import Settings
+from stream.stage import Map, Outcome
+from stream.tasks import cancelled
+
+
+class Job(NamedTuple):
+    """What a Map is to do in a process, whatever the partition."""
+
+    spec: StageSpec
+    shape: Map[Any, Any]
+    settings: Settings
+    stats: StageStats
+    gates: Gates
+
+
+class Finished(NamedTuple):
+    """An input with everything that became of it, to be committed."""
+
+    stored: Stored
+    messages: list[Message]
+    reasons: list[str]  # of its rejects
+
+
+class Calls:
+    """The calls under way for one input partition. They know nothing of leases, and go on while it has none.
+
+    `done` is called with each input that is finished, `failed` with what is fatal, `ended` after each call. `len` is
+    the number of calls under way.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        done: Callable[[Finished], None],
+        failed: Callable[[Exception], None],
+        ended: Callable[[], None],
+    ) -> None:
+        self._spec, self._shape, self._settings, self._stats, self._gates = job
+        self._done = done
+        self._failed = failed
+        self._ended = ended
+        self._tasks: dict[asyncio.Task[None], list[int]] = {}  # with the offsets each was started for
+        self.running: set[int] = set()  # offsets in a call and not finished
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def start(self, batch: Sequence[Stored]) -> None:
+        """Make a call for a batch of records."""
+        offsets = [stored.offset for stored in batch]
+        task = asyncio.create_task(self._guarded(batch), name=f"{self._spec.name}-call")
+        self._tasks[task] = offsets
+        self.running.update(offsets)
+        task.add_done_callback(self._end)
+
+    def _end(self, task: "asyncio.Task[None]") -> None:
+        self.running.difference_update(self._tasks.pop(task))  # those of a call that failed or was cancelled
+        self._ended()
+
+    async def all_ended(self) -> None:
+        """Wait until no call is under way."""
+        while self._tasks:
+            await asyncio.wait({*self._tasks})
+
+    async def cancel(self) -> None:
+        """Cancel every call, and wait for its end."""
+        await cancelled(*self._tasks)
+
+    def drop(self, progress: Progress) -> None:
+        """Forget the inputs that another owner has finished; a call for nothing else is cancelled."""
+        self.running = {offset for offset in self.running if offset not in progress}
+        for task, offsets in self._tasks.items():
+            if self.running.isdisjoint(offsets):
+                task.cancel()
+
+    async def _guarded(self, batch: Sequence[Stored]) -> None:
+        try:
+            await self._process(batch)
+        except Exception as err:  # noqa: BLE001 - handed to the worker, which raises it
+            self._failed(err)
+
+    async def _process(self, batch: Sequence[Stored]) -> None:
+        """Bring every record of a batch to an outcome or a dead letter."""
+        readable: list[Stored] = []
+        records: list[Any] = []
+        for stored in batch:
+            try:
+                records.append(decode(stored.value, self._spec.input.record))
+                readable.append(stored)
+            except Permanent as err:
+                self._bury(stored, err)
+        if records:
+            await self._settle(readable, records)
+
+    async def _settle(self, batch: Sequence[Stored], records: Sequence[Any]) -> None:
+        """Process a batch; halve one that fails until the record to blame stands alone."""
+        try:
+            outcomes = await self._attempts(records)
+        except Fatal:
+            raise
+        except Exception as err:  # noqa: BLE001 - any other error of a stage is our defect: the record goes to `dead`
+            if len(batch) == 1:
+                self._bury(batch[0], err)
+                return
+            half = len(batch) // 2
+            await self._settle(batch[:half], records[:half])
+            await self._settle(batch[half:], records[half:])
+            return
+        for stored, outcome in zip(batch, outcomes, strict=True):
+            self._settled(stored, outcome)
+
+    async def _attempts(self, records: Sequence[Any]) -> Sequence[Outcome[Any]]:
+        """Call the stage. A lone record is given `attempts`; several are halved at the first failure."""
+        failures = 0
+        while True:
+            try:
+                outcomes = await self._gates.calls.call(lambda: self._call(records))
+            except Transient:
+                failures += 1
+                if len(records) > 1 or failures >= self._settings.attempts:
+                    raise
+                self._stats.retried += 1
+                settings = self._settings
+                await asyncio.sleep(backoff_s(failures, settings.retry_base_s, settings.retry_cap_s, random.random()))
+            else:
+                if len(outcomes) != len(records):
+                    raise Permanent(f"stage {self._spec.name} gave {len(outcomes)} outcomes for {len(records)} records")
+                return outcomes
+
+    async def _call(self, records: Sequence[Any]) -> Sequence[Outcome[Any]]:
+        deadline = asyncio.timeout(self._settings.call_deadline_s)
+        task = asyncio.current_task()
+        try:
+            async with deadline:
+                return await self._shape.call(records)
+        except asyncio.CancelledError as err:
+            if task is None or task.cancelling():
+                raise
+            # Nobody cancelled this call: something that it waited for was. Its records must not fall out of the world.
+            raise WorkerDied(f"stage {self._spec.name}: what a call waited for was cancelled") from err
+        except TimeoutError as err:
+            if not deadline.expired():
+                raise  # the stage's own, not the deadline's
+            raise RequestTimedOut(
+                f"stage {self._spec.name} took longer than {self._settings.call_deadline_s:g} s"
+            ) from err
+
+    def _settled(self, stored: Stored, outcome: Outcome[Any]) -> None:
+        spec = self._spec
+        try:
+            messages = outcome_messages(spec.name, spec.output.name, spec.position(stored), stored.key, outcome)
+        except Exception as err:  # noqa: BLE001 - what cannot be written, or is no outcome at all, is our defect too
+            self._bury(stored, err)
+        else:
+            self._finish(Finished(stored, messages, [reject.reason for reject in outcome.rejected]))
+
+    def _bury(self, stored: Stored, error: BaseException) -> None:
+        letter = dead_letter(self._spec.name, self._spec.position(stored), stored.key, stored.value, error)
+        self._finish(Finished(stored, letter, []))
+
+    def _finish(self, finished: Finished) -> None:
+        if finished.stored.offset in self.running:  # else it was dropped
+            self.running.discard(finished.stored.offset)
+            self._done(finished)
