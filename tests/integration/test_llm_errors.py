@@ -134,9 +134,11 @@ class Moody:
     @asynccontextmanager
     async def serve(self) -> AsyncGenerator[str]:
         server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        self._never.set()
-        server.close()
+        try:
+            yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        finally:
+            self._never.set()
+            server.close()
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
