@@ -1,8 +1,9 @@
 """What the looking commands do: open a stream's bus, read, and print."""
 
 import asyncio
+import json
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -11,6 +12,7 @@ from rich.live import Live
 from rich.text import Text
 
 from deploy import report, samples
+from deploy.effective import Difference, diff, stored_recipe
 from deploy.funnel import Count, funnel
 from deploy.lineage import in_order, lineage
 from deploy.options import put_json, say
@@ -39,12 +41,44 @@ async def opened(where: Where) -> AsyncGenerator[tuple[Bus, Sequence[StageSpec]]
 
 
 async def status(where: Where, as_json: bool) -> None:
-    async with opened(where) as (bus, specs):
-        counts = await funnel(bus, legs(specs))
+    counts = await _counted(where)
     if as_json:
         put_json(counts)
     else:
         report.console().print(report.funnel_table(counts))
+
+
+async def compare(where: Where, other: str, as_json: bool) -> None:
+    """Show the funnels of two namespaces beside each other, and in what their recipes differ."""
+    before, now = await _counted(where.of(other)), await _counted(where)
+    differences = await recipe_differences(where, other, where.namespace)
+    if as_json:
+        put_json({other: before, where.namespace: now, "recipe": [str(difference) for difference in differences]})
+        return
+    out = report.console()
+    out.print(report.comparison(other, before, where.namespace, now))
+    for difference in differences:
+        out.print(str(difference))
+
+
+async def _counted(where: Where) -> list[Count]:
+    async with opened(where) as (bus, specs):
+        return await funnel(bus, legs(specs))
+
+
+async def recipe_differences(where: Where, before: str, now: str) -> list[Difference]:
+    """Return every parameter in which the recipes of two namespaces differ.
+
+    Raises:  WrongConfig when one has not begun.
+    """
+    texts: list[Mapping[str, Any]] = []
+    async with where.of(now).open() as bus:
+        for name in (before, now):
+            stored = await stored_recipe(bus, name)
+            if stored is None:
+                raise WrongConfig(f"namespace {name} holds no stream; {suggestion(name, list(await bus.namespaces()))}")
+            texts.append(json.loads(stored.text))
+    return [difference for difference in diff(*texts) if difference.key != "name"]
 
 
 async def watch(where: Where) -> None:
@@ -67,7 +101,7 @@ async def watch(where: Where) -> None:
 
 async def show(where: Where, record_id: str, as_json: bool) -> None:
     async with opened(where) as (bus, _):
-        found = await lineage(bus, record_id, in_order(list(await bus.topics())))
+        found = await lineage(bus, record_id, await in_order(bus))
     if as_json:
         put_json(
             [
