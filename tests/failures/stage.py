@@ -78,6 +78,14 @@ async def done(bus: Bus) -> None:
     await until_true(without_lag)
 
 
+async def held_back(bus: Bus, topic: str = OUTPUT.name) -> int:
+    """How many offsets of a topic stand behind an open transaction: there is one when there are any."""
+    assert isinstance(bus, Kafka)
+    name, ends = bus._place.full(topic), await bus.ends(topic)
+    stable = await bus._place.admin.stable_ends(name, ends)
+    return sum(ends[partition] - stable[partition] for partition in ends)
+
+
 async def check_all(bus: Bus, records: Sequence[Seed]) -> None:
     """Check that each of the inputs has one outcome in committed output, that these are all, and that audit holds."""
     await check_conserved(bus, LOOKED_AT)
