@@ -37,7 +37,8 @@ class Proxy:
         self.struck: Counter[tuple[int, Fate]] = Counter()
         self._broker = ("", 0)
         self._changed = asyncio.Condition()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._serving: set[asyncio.Task[None]] = set()  # connections
+        self._tasks: set[asyncio.Task[None]] = set()  # of them, one for each direction
 
     @property
     def url(self) -> str:
@@ -65,9 +66,14 @@ class Proxy:
             server.close()
             for task in self._tasks:
                 task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            if self._serving:
+                await asyncio.wait({*self._serving})
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        serving = asyncio.current_task()
+        assert serving is not None
+        self._serving.add(serving)
+        serving.add_done_callback(self._serving.discard)
         there, back = await asyncio.open_connection(*self._broker)
         unanswered: set[int] = set()  # correlation ids
         both = [

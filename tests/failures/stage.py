@@ -81,8 +81,9 @@ async def done(bus: Bus) -> None:
 async def held_back(bus: Bus, topic: str = OUTPUT.name) -> int:
     """How many offsets of a topic stand behind an open transaction: there is one when there are any."""
     assert isinstance(bus, Kafka)
-    name, ends = bus._place.full(topic), await bus.ends(topic)
-    stable = await bus._place.admin.stable_ends(name, ends)
+    place = bus._place  # pyright: ignore[reportPrivateUsage] - the bus itself does not say
+    ends = await bus.ends(topic)
+    stable = await place.admin.stable_ends(place.full(topic), ends)
     return sum(ends[partition] - stable[partition] for partition in ends)
 
 
