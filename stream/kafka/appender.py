@@ -54,19 +54,27 @@ class KafkaAppender:
             if not messages or (not self._owner.well and await self._is_written(messages)):
                 return
             names = await self._place.names(messages)
-            mark = Mark(self._group, names[messages[0].topic], 0, 0, uuid.uuid4().hex)
             try:
-                await self._owner.write(messages, names, mark)
-            except BrokerDown:
-                self._doubt = (mark, messages)
-                raise
-            except LeaseLost:
-                self._over = True
-                raise
+                await self._write(messages, names)
             except TooLarge:
                 await self._place.load_limits([*names.values()])
-                raise
-            self._marks = _left(self._marks, mark)
+                if any(map(self._place.refusal, messages)):
+                    raise
+                # Each message is small enough: it is their batches that were made for a limit which has fallen since.
+                if not await self._is_written(messages):
+                    await self._write(messages, names)
+
+    async def _write(self, messages: Sequence[Message], names: Mapping[str, str]) -> None:
+        mark = Mark(self._group, names[messages[0].topic], 0, 0, uuid.uuid4().hex)
+        try:
+            await self._owner.write(messages, names, mark)
+        except BrokerDown:
+            self._doubt = (mark, messages)
+            raise
+        except LeaseLost:
+            self._over = True
+            raise
+        self._marks = _left(self._marks, mark)
 
     async def _is_written(self, messages: Sequence[Message]) -> bool:
         """Take the name again after a step of unknown fate; return whether that step was this one, and written.
