@@ -62,7 +62,7 @@ def translation(err: BaseException, what: str) -> PipelineError:
         return WrongConfig(f"{what}: login refused ({_said(err)}): see user_env, password_env and mechanism in [kafka]")
     for kind, acls in ACLS.items():
         if isinstance(err, kind):
-            named = f" on {', '.join(map(str, err.args))}" if err.args else ""
+            named = f" on {', '.join(map(_line, err.args))}" if err.args else ""
             return WrongConfig(f"{what}: not allowed{named}: this user needs {acls}")
     if isinstance(err, kafka.UnsupportedVersionError | kafka.IncompatibleBrokerVersion):
         return Fatal(f"{what}: the broker is too old ({_said(err)}): Apache Kafka 3.8 or newer is needed")
@@ -76,5 +76,9 @@ def _said(err: BaseException) -> str:
     'NotLeaderForPartitionError'
     """
     name = type(err).__name__
-    words = " ".join(str(arg) for arg in err.args)
-    return f"{name}: {' '.join(words.split())}" if words else name
+    words = " ".join(map(_line, err.args))
+    return f"{name}: {words}" if words else name
+
+
+def _line(said: object) -> str:
+    return " ".join(str(said).split())
