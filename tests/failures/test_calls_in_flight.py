@@ -58,9 +58,10 @@ async def test_kill_with_500_calls_in_flight_costs_a_finished_record_nothing_and
 ) -> None:
     url, config = f"kafka://{kafka.bootstrap}", tmp_path / "seedstream.toml"
     records = [replace(seed, index=k) for k, seed in enumerate(seeds(RECORDS))]
-    number = {seed.seed_id: sampling_seed(derived_id(seed.seed_id, STAGE, 0), 3407) for seed in records}
+    number: dict[str, int] = {seed.seed_id: sampling_seed(derived_id(seed.seed_id, STAGE, 0), 3407) for seed in records}
     run = ["run", STAGE, "--bus", url, "--namespace", namespace, "--config", str(config), "--until-idle"]
-    async with founded(url, namespace) as bus, Watched(Fault(stage=STAGE, slow_s=600, share=0.75)) as server:
+    server = Watched(Fault(stage=STAGE, slow_s=600, share=0.75))
+    async with founded(url, namespace) as bus, server:
         config.write_text(CONFIG.format(url=server.url, in_flight=IN_FLIGHT), encoding="utf-8")
         await feed(bus, records)
         worker = await asyncio.create_subprocess_exec(SEEDSTREAM, *run, stderr=asyncio.subprocess.PIPE)
