@@ -61,7 +61,11 @@ class KafkaAppender:
         if self._doubt is None:
             return False
         mark, written = self._doubt
-        found = (await self._place.admin.committed(mark.group, mark.topic, [mark.partition]))[mark.partition]
+        try:
+            found = (await self._place.admin.committed(mark.group, mark.topic, [mark.partition]))[mark.partition]
+        except BaseException:
+            self._owner.discard()  # nothing may be written before that is known
+            raise
         self._doubt = None
         return found is not None and found.metadata == mark.metadata and written == messages
 

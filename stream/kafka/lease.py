@@ -141,7 +141,11 @@ class KafkaLease:
         Raises:  LeaseLost when somebody else has written since; BrokerDown.
         """
         await self._owner.begin()  # first: it ends what is under way
-        found = await committed(self._place, self._group, self._tp)
+        try:
+            found = await committed(self._place, self._group, self._tp)
+        except BaseException:
+            self._owner.discard()  # nothing may be written before that is known
+            raise
         doubt, self._doubt = self._doubt, None
         if found == self._committed:
             return False
