@@ -25,7 +25,7 @@ from stream.records import FileId, SourceFile
 from stream.stage import Outcome
 from stream.topics import TOPICS, state_topic
 from tests.audited import Item
-from tests.failures.worker import NAME, Task
+from tests.failures.crew_member import NAME, Task
 from tests.stage_runs import check_conserved, source_file
 
 PATIENCE_S = 120.0
@@ -112,6 +112,7 @@ class Feed:
     enough: threading.Event = field(default_factory=threading.Event)
     pause_s: float = 0.0  # after each
     first: int = 0
+    padding: int = 0  # bytes of each file beside its number
     sent: int = 0
 
     def found(self, known: Collection[FileId]) -> Iterator[Item]:
@@ -119,7 +120,7 @@ class Feed:
         while self.count is None or number < self.first + self.count:
             if self.enough.wait(self.pause_s) if self.pause_s else self.enough.is_set():
                 return
-            record = source_file(f"{number}.py", self.name, text=str(number))
+            record = source_file(f"{number}.py", self.name, text=f"{number}{' ' * self.padding}")
             outcome: Outcome[SourceFile] = Outcome((record,))
             yield Item(record.file.file_id, outcome)
             number += 1
@@ -150,7 +151,7 @@ class Crew:
         out, err = self._folder / f"{name}.out", self._folder / f"{name}.err"
         with out.open("wb") as stdout, err.open("wb") as stderr:
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "tests.failures.worker", replace(self.task, **changes).json(),
+                sys.executable, "-m", "tests.failures.crew_member", replace(self.task, **changes).json(),
                 stdout=stdout, stderr=stderr, cwd=Path(__file__).parents[2],
             )  # fmt: skip
         member = Member(process, out, err)
@@ -166,10 +167,9 @@ class Crew:
         """Return the generations of the group: each is a rebalance."""
         return {line["generation"] for member in self.members for line in member.events("assigned")}
 
-    def calls(self) -> Counter[str]:
-        """Return how often the stage was called, by the text of the record."""
-        path = Path(self.task.calls)
-        return Counter(path.read_text(encoding="utf-8").split()) if path.exists() else Counter()
+    def calls(self) -> Counter[int]:
+        """Return how often the stage was called, by the number of the record."""
+        return Counter(int(line) for line in Path(self.task.calls).read_text(encoding="utf-8").split())
 
     async def finished(self, patience_s: float = PATIENCE_S) -> float:
         """Wait until nothing is left of the input; return how long it took, in seconds."""

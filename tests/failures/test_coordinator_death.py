@@ -10,7 +10,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from deploy.local_kafka import LocalKafka
 from tests.brokers import MakeKafka
 from tests.failures.crew import Crew, Feed, check_once, crew, until
-from tests.failures.worker import NAME
+from tests.failures.crew_member import NAME
 
 GROUP, TRANSACTION = 0, 1  # kinds of coordinator, in FindCoordinator
 
@@ -88,6 +88,6 @@ async def test_processing_goes_on_exactly_once_when_the_coordinators_die_in_a_co
         await hands.dismissed()
         await check_once(hands, source.sent)
         calls = hands.calls()
-        again = {text: count for text, count in calls.items() if count > 1}
+        again = {number: count for number, count in calls.items() if count > 1}
         print(f"{source.sent} inputs, {calls.total()} calls")
         assert not again, f"no worker died, so no call is made twice: {again}"

@@ -1,4 +1,4 @@
-"""A worker process: `python -m tests.failures.worker TASK`, TASK being a `Task` in JSON.
+"""A worker process: `python -m tests.failures.crew_member TASK`, TASK being a `Task` in JSON.
 
 It runs stage `functions` until SIGTERM, and writes one JSON object a line to stdout: what happened, and every
 `REPORT_S` how it stands. Each call of the stage adds a line to the file `calls`. What is fatal goes to stderr, and its
@@ -18,10 +18,11 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from aiokafka import AIOKafkaProducer
 from aiokafka.structs import TopicPartition
 
 from stream.bus import Message
-from stream.errors import Fatal
+from stream.errors import Fatal, Transient
 from stream.kafka.bus import Kafka
 from stream.kafka.group import Group
 from stream.kafka.owner import Mark, Owner
@@ -50,7 +51,9 @@ class Task:
     partitions: int = 1
     call_s: float = 0.0  # what a call takes
     concurrency: int = 64
-    hangs: str = ""  # the text of the record whose calls never end
+    hangs: Sequence[int] = ()  # the numbers of records whose calls never end
+    fails: Sequence[int] = ()  # and of those whose calls all fail, though another might not
+    dies_at: int = 0  # the commit, counted from 1, before which it dies: all is produced, and the transaction open
     settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
     session_s: float = 2.0
 
@@ -68,7 +71,10 @@ class Task:
 
     async def _cut(self, record: SourceFile) -> Outcome[Seed]:
         self._called(record)
-        if record.text == self.hangs:
+        number = number_of(record)
+        if number in self.fails:
+            raise Transient(f"record {number} fails always")
+        if number in self.hangs:
             await asyncio.Event().wait()
         await asyncio.sleep(self.call_s)
         return cut(record)
@@ -76,15 +82,17 @@ class Task:
     def _called(self, record: SourceFile) -> None:
         if self.calls:
             with Path(self.calls).open("a", encoding="utf-8") as calls:
-                calls.write(f"{record.text}\n")
+                calls.write(f"{number_of(record)}\n")
 
     def _fold(self) -> Fold[SourceFile, Seed, list[int]]:
         def decide(state: list[int], records: Sequence[SourceFile]) -> Sequence[Decision[Seed]]:
+            if self.calls:
+                say(event="decides", first=number_of(records[0]), history=len(state))
             decisions: list[Decision[Seed]] = []
             for record in records:
                 self._called(record)
                 # It differs for another history: what was kept, and how many they are.
-                number = int(record.text)
+                number = number_of(record)
                 if state and (number + len(state)) % 3 == 0:
                     reject = Reject(Reason.ALREADY_KEPT, f"after {len(state)}, the last {state[-1]}")
                     decisions.append(Decision(Outcome(rejected=(reject,))))
@@ -96,14 +104,19 @@ class Task:
         return Fold(list[int], decide, lambda state, changes: state.extend(int(change) for change in changes), batch=20)
 
 
+def number_of(record: SourceFile) -> int:
+    """Return the number that a file of `crew.Feed` holds."""
+    return int(record.text)
+
+
 def cut(record: SourceFile) -> Outcome[Seed]:
-    if record.text.endswith("7"):
-        return Outcome(rejected=(Reject(Reason.ALREADY_KEPT, record.text),))
+    if number_of(record) % 10 == 7:
+        return Outcome(rejected=(Reject(Reason.ALREADY_KEPT, "turned down"),))
     return Outcome((made(record),))
 
 
 def made(record: SourceFile) -> Seed:
-    return replace(seed(), seed_id=seed_id(record.file.file_id, 0), name=record.text)
+    return replace(seed(), seed_id=seed_id(record.file.file_id, 0), name=str(number_of(record)))
 
 
 def say(**what: object) -> None:
@@ -138,6 +151,22 @@ def tell_of_writes() -> None:
     Group.on_partitions_assigned = told_assigned  # type: ignore[method-assign]
 
 
+def die_at(commit: int) -> None:
+    """Die by SIGKILL when so many transactions are about to be committed."""
+    commit_transaction = AIOKafkaProducer.commit_transaction
+    left = commit
+
+    async def fatal_commit(self: AIOKafkaProducer) -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            say(event="dies")
+            os.kill(os.getpid(), signal.SIGKILL)
+        await commit_transaction(self)
+
+    AIOKafkaProducer.commit_transaction = fatal_commit  # type: ignore[method-assign]
+
+
 async def report(stats: StageStats) -> None:
     while True:
         say(event="stands", read=stats.read, in_flight=stats.in_flight, dead=stats.dead, waiting=stats.waiting,
@@ -157,9 +186,12 @@ async def main(task: Task) -> None:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    wanted = Task(**json.loads(sys.argv[1]))
     tell_of_writes()
+    if wanted.dies_at:
+        die_at(wanted.dies_at)
     try:
-        asyncio.run(main(Task(**json.loads(sys.argv[1]))))
+        asyncio.run(main(wanted))
     except Fatal as err:
         print(f"fatal: {err}", file=sys.stderr)
         sys.exit(err.exit_code)
