@@ -115,13 +115,17 @@ class Admin:
         if not names:
             return {}
         resources = [ConfigResource(kind, name) for name in names]
-        found: dict[str, dict[str, str]] = {}
-        for answer in await self._ask(lambda: self._client.describe_configs(resources)):
-            for code, _, _, name, entries, *_ in answer.resources:
-                if code:
-                    raise translation(kafka.for_code(code)(name), f"the configs of {name} cannot be read")
-                found[name] = {entry[0]: entry[1] for entry in entries}
-        return found
+
+        async def question() -> dict[str, dict[str, str]]:
+            found: dict[str, dict[str, str]] = {}
+            for answer in await self._client.describe_configs(resources):
+                for code, _, _, name, entries, *_ in answer.resources:
+                    if code:  # also of a topic just made, which the broker that was asked does not know yet
+                        raise translation(kafka.for_code(code)(name), f"the configs of {name} cannot be read")
+                    found[name] = {entry[0]: entry[1] for entry in entries}
+            return found
+
+        return await self._ask(question)
 
     # --- offsets
 
