@@ -128,7 +128,7 @@ class Kafka:
         appender = KafkaAppender(self._place, name, owner)
         self._appenders.add(appender)
         try:
-            await owner.begin()
+            await appender.begin()
             yield appender
         finally:
             self._appenders.discard(appender)

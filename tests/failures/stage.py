@@ -9,7 +9,6 @@ from typing import Any
 from stream.audit import audit
 from stream.bus import Bus, Cause, Message
 from stream.codec import decode, encode
-from stream.idle import lag
 from stream.kafka.bus import Kafka
 from stream.kafka.security import KafkaConfig
 from stream.outcomes import StageSpec, state_message
@@ -67,15 +66,6 @@ async def until_true(question: Callable[[], Awaitable[bool]], patience_s: float 
     async with asyncio.timeout(patience_s):
         while not await question():
             await asyncio.sleep(0.1)
-
-
-async def done(bus: Bus) -> None:
-    """Wait until every input has been finished."""
-
-    async def without_lag() -> bool:
-        return await lag(bus, LOOKED_AT) == 0
-
-    await until_true(without_lag)
 
 
 async def held_back(bus: Bus, topic: str = OUTPUT.name) -> int:

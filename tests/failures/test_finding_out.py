@@ -3,12 +3,12 @@
 import asyncio
 import contextlib
 import secrets
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 
 import pytest
 
 from stream.bus import Bus, Message
-from stream.errors import BrokerDown
+from stream.errors import BrokerDown, LeaseLost
 from stream.kafka import owner
 from stream.kafka.bus import Kafka
 from stream.kafka.security import KafkaConfig
@@ -64,6 +64,30 @@ async def test_an_appender_finds_out_what_became_of_its_step_by_the_mark_that_it
     await each_case(own_kafka, monkeypatch, one)
 
 
+async def test_an_appender_in_doubt_gives_way_to_who_has_taken_its_name_and_written(
+    own_kafka: MakeKafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def one(proxy: Proxy, fate: Fate, ask_in_vain: bool) -> None:
+        assert not ask_in_vain
+        async with opened(proxy) as bus, bus.appender("source") as zombie:
+            await zombie.append(inputs(3))
+            await proxy.strike(END_TXN, fate)
+            with pytest.raises(BrokerDown):
+                await zombie.append(inputs(3, first=3))
+            await proxy.strike(END_TXN, None)
+            async with bus.appender("source") as heir:
+                known = [stored.key for stored in await all_of(bus, INPUT)]
+                assert len(known) == (6 if fate is Fate.UNANSWERED else 3)
+                rest = [message for message in inputs(9) if message.key not in known]
+                await heir.append([rest[0]._replace(topic=OUTPUT), *rest])
+                with pytest.raises(LeaseLost):
+                    await zombie.append(inputs(3, first=3))
+                await heir.append(inputs(1, first=9))  # it is in no doubt, and not disturbed
+            assert [stored.key for stored in await all_of(bus, INPUT)] == [message.key for message in inputs(10)]
+
+    await each_case(own_kafka, monkeypatch, one, [case for case in CASES if not case[1]])
+
+
 async def test_a_lease_finds_out_what_became_of_its_step_by_the_progress_that_was_committed(
     own_kafka: MakeKafka, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -92,10 +116,13 @@ async def test_a_lease_finds_out_what_became_of_its_step_by_the_progress_that_wa
 
 
 async def each_case(
-    own_kafka: MakeKafka, monkeypatch: pytest.MonkeyPatch, one: Callable[[Proxy, Fate, bool], Awaitable[None]]
+    own_kafka: MakeKafka,
+    monkeypatch: pytest.MonkeyPatch,
+    one: Callable[[Proxy, Fate, bool], Coroutine[None, None, None]],
+    cases: Sequence[tuple[Fate, bool]] = CASES,
 ) -> None:
     """All cases at a time: they mostly wait."""
     monkeypatch.setattr(owner, "WRITE_S", 3.0)
-    async with proxied(own_kafka, len(CASES)) as (_, proxies), asyncio.TaskGroup() as group:
-        for proxy, case in zip(proxies, CASES, strict=True):
-            group.create_task(one(proxy, *case))  # type: ignore[arg-type]
+    async with proxied(own_kafka, len(cases)) as (_, proxies), asyncio.TaskGroup() as group:
+        for proxy, (fate, ask_in_vain) in zip(proxies, cases, strict=True):
+            group.create_task(one(proxy, fate, ask_in_vain))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.brokers import MakeKafka
 from tests.failures.proxy import END_TXN, Fate, Proxy, proxied
-from tests.failures.stage import OUTPUT, check_all, done, feed, founded, held_back, until
+from tests.failures.stage import OUTPUT, check_all, feed, founded, held_back, until
 from tests.failures.worker import Plan
 from tests.failures.workers import Crew, Worker, calls, crew
 from tests.stage_runs import all_of, seeds
@@ -41,7 +41,7 @@ async def test_a_worker_finds_out_what_became_of_a_commit_that_was_not_answered(
             unknown = await worker.told("unknown", 2)
             assert {event["partition"] for event in unknown} == {0, 1}
             await proxy.strike(END_TXN, None)
-            await done(bus)
+            await workers.done(bus)
             assert worker.all("lost") == []
             await worker.stop()
             await check_all(bus, records)
@@ -63,7 +63,7 @@ async def test_who_takes_over_from_a_worker_killed_in_a_commit_goes_by_what_beca
             await worker.kill()
             heir = await workers.start(f"heir-{proxy.port}", Plan(url, namespace))
             await heir.told("leased", 2)
-            await done(bus)
+            await workers.done(bus)
             await heir.stop()
             await check_all(bus, records)
             made = calls([heir])

@@ -5,7 +5,7 @@ import signal
 from pathlib import Path
 
 from deploy.local_kafka import LocalKafka
-from tests.failures.stage import check_all, done, feed, founded
+from tests.failures.stage import check_all, feed, founded
 from tests.failures.worker import Plan
 from tests.failures.workers import calls, crew
 from tests.stage_runs import seeds
@@ -24,7 +24,7 @@ async def test_a_zombie_is_fenced_and_goes_on_as_a_good_member(
         zombie.signal(signal.SIGSTOP)
 
         heir = await workers.start("heir", Plan(url, namespace))
-        await done(bus)
+        await workers.done(bus)
         assert len(heir.names("called")) == 40  # all of it was uncommitted
 
         zombie.order("commits open")
@@ -37,7 +37,7 @@ async def test_a_zombie_is_fenced_and_goes_on_as_a_good_member(
         await zombie.told("leased", 3)  # two before
         await heir.told("gone")
         await feed(bus, second, 40)
-        await done(bus)
+        await workers.done(bus)
         assert zombie.all("committed") and heir.all("committed")
         print(f"the zombie lost {len(lost)} steps, and committed {len(zombie.all('committed'))} afterwards")
         await asyncio.gather(zombie.stop(), heir.stop())

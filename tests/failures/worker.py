@@ -1,7 +1,8 @@
 """A worker of one stage on Kafka, steered by its test: `python -m tests.failures.worker PLAN`.
 
-What happens to it is told on stdout, a JSON line each. A line on stdin is an order: `calls 5` lets five more calls end,
-`calls all` every one, `commits open` lets commits through, `commits shut` holds them, `stop` ends it in good order.
+What happens to it is told on stdout, a JSON line each. A line on stdin is an order: `calls 5` lets the calls of the
+records below number 5 end, `calls all` every one, `commits open` lets commits through, `commits shut` holds them,
+`stop` ends it in good order.
 """
 
 import asyncio
@@ -33,7 +34,7 @@ class Plan:
 
     bus: str  # kafka://host:port
     namespace: str
-    calls: int | None = None  # how many may end before it is told more; None: all
+    calls: int | None = None  # those of records below this number may end before it is told more; None: all
     commits: bool = True  # whether commits go through before it is told so
     commit_interval_s: float = 0.05
     commit_records: int = 2_000
@@ -52,7 +53,7 @@ class Doors:
     """Where calls and commits wait until they are let through."""
 
     def __init__(self, plan: Plan) -> None:
-        self._calls = math.inf if plan.calls is None else plan.calls
+        self._below = math.inf if plan.calls is None else plan.calls
         self._commits = plan.commits
         self._changed = asyncio.Condition()
 
@@ -60,7 +61,7 @@ class Doors:
         what, _, argument = order.partition(" ")
         async with self._changed:
             if what == "calls":
-                self._calls += math.inf if argument == "all" else int(argument)
+                self._below = math.inf if argument == "all" else int(argument)
             else:
                 self._commits = argument == "open"
             self._changed.notify_all()
@@ -69,8 +70,7 @@ class Doors:
         """The stage: lets everything through, once it is let."""
         tell("called", name=record.name)
         async with self._changed:
-            await self._changed.wait_for(lambda: self._calls > 0)
-            self._calls -= 1
+            await self._changed.wait_for(lambda: int(record.name) < self._below)
         tell("answered", name=record.name)
         return Outcome((record,))
 

@@ -12,7 +12,9 @@ from collections.abc import AsyncGenerator, Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from tests.failures.stage import PATIENCE_S, until
+from stream.bus import Bus
+from stream.idle import lag
+from tests.failures.stage import LOOKED_AT, PATIENCE_S, until, until_true
 from tests.failures.worker import Plan
 
 Event = dict[str, Any]
@@ -60,6 +62,11 @@ class Worker:
         """What it wrote to stderr."""
         return self._log.read_text(encoding="utf-8")
 
+    def check_well(self) -> None:
+        """Check that it has not failed: who was killed has not."""
+        code = self._process.returncode
+        assert code is None or code <= 0, f"{self.name} has failed: {self.log}"
+
     def order(self, line: str) -> None:
         assert self._process.stdin is not None
         self._process.stdin.write(line.encode() + b"\n")
@@ -100,6 +107,16 @@ class Crew:
         worker = Worker(name, process, log)
         self._workers.append(worker)
         return worker
+
+    async def done(self, bus: Bus) -> None:
+        """Wait until every input is finished."""
+
+        async def without_lag() -> bool:
+            for worker in self._workers:
+                worker.check_well()
+            return await lag(bus, LOOKED_AT) == 0
+
+        await until_true(without_lag)
 
     async def end(self) -> None:
         for worker in self._workers:
