@@ -6,8 +6,10 @@ import time
 from pathlib import Path
 
 import pytest
+from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.protocol.admin import DeleteGroupsRequest
+from aiokafka.structs import TopicPartition
 
 from deploy.local_kafka import LocalKafka
 from deploy.scripted_llm.server import ScriptedLLM
@@ -45,6 +47,17 @@ async def progress_is_gone(hands: Crew) -> bool:
     return found[0] is None
 
 
+async def begin_anew(kafka: LocalKafka, group: str, topic: str, partition: int) -> None:
+    """Commit an offset of 0 for one partition, as somebody might who knows no better."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=kafka.bootstrap, group_id=group, enable_auto_commit=False)
+    await consumer.start()
+    try:
+        consumer.assign([TopicPartition(topic, partition)])
+        await consumer.commit({TopicPartition(topic, partition): 0})
+    finally:
+        await consumer.stop()
+
+
 async def refused(hands: Crew, member: Member) -> None:
     """Check that a worker ends by itself, says why and what to do on one line, and has done nothing."""
     calls, outputs = hands.calls(), await hands.bus.ends(TOPICS["functions"].name)
@@ -78,6 +91,24 @@ async def test_a_stage_whose_group_was_forgotten_refuses_to_begin_again(
         with pytest.raises(ProgressLost):  # nor does making the topics once more begin it again
             await hands.create()
         assert await progress_is_gone(hands)
+
+
+async def test_a_partition_that_lost_its_progress_is_told_from_one_that_was_added(
+    tmp_path: Path, kafka: LocalKafka, namespace: str
+) -> None:
+    group, topic = f"{namespace}.{NAME}", f"{namespace}.{TOPICS['files'].name}"
+    async with crew(tmp_path, kafka.bootstrap, namespace, partitions=2) as hands:
+        await worked(hands)
+        end = (await hands.bus.progress(NAME, TOPICS["files"].name))[0]
+        await forget(kafka, group)
+        await begin_anew(kafka, group, topic, 0)
+        progress = await hands.bus.progress(NAME, TOPICS["files"].name)
+        assert progress[0] != end
+        with pytest.raises(ProgressLost, match=r"\[1\]"):
+            await hands.create()
+        member = await hands.start()
+        assert await member.ended() == 1
+        assert f"no committed progress on {topic}[1]" in member.log()
 
 
 @pytest.mark.soak
