@@ -138,11 +138,16 @@ class Kafka:
 
     async def progress(self, stage: str, topic: str) -> Mapping[int, Progress]:
         count, name, group = await self._place.count(topic), self._place.full(topic), self._place.group(stage)
-        found: dict[int, Progress] = {}
-        for partition, at in (await self._place.admin.committed(group, name, range(count))).items():
-            if at is None:
-                raise lost(self._place, group, f"{name}[{partition}]")
-            found[partition] = decoded(at, f"{name}[{partition}] of group {group}")
+        committed = await self._place.admin.committed(group, name, range(count))
+        without = [partition for partition, at in committed.items() if at is None]
+        if len(without) == count:
+            raise lost(self._place, group, f"{name}{without}")
+        # Partitions that were added, and that no worker has had yet, begin where their records do.
+        starts = await self._place.admin.starts(name, without) if without else {}
+        found = {partition: Progress(start) for partition, start in starts.items()}
+        for partition, at in committed.items():
+            if at is not None:
+                found[partition] = decoded(at, f"{name}[{partition}] of group {group}")
         return found
 
     async def ends(self, topic: str) -> Mapping[int, int]:

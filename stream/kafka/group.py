@@ -19,8 +19,9 @@ from aiokafka.structs import TopicPartition
 
 from stream.bus import Gone, Lease
 from stream.errors import Unavailable
+from stream.kafka.beginning import taken
 from stream.kafka.errors import translated
-from stream.kafka.lease import KafkaLease, committed
+from stream.kafka.lease import KafkaLease
 from stream.kafka.place import Place
 from stream.retry import backoff_s
 from stream.tasks import cancelled
@@ -38,6 +39,9 @@ REVOKE_S = 30.0
 RETAKE = 0.4
 """Of a session, before a lost lease is taken again: longer than a heartbeat, so that a zombie learns first that it is
 one."""
+
+LOOK = 3.0
+"""Sessions after which it is looked whether the topic was given more partitions. aiokafka's default is five minutes."""
 
 WATCH_S = 5.0
 STUCK_S = 45.0
@@ -96,6 +100,7 @@ class Group(ConsumerRebalanceListener):
             session_timeout_ms=int(self._place.session_s * 1000),
             heartbeat_interval_ms=int(self._place.session_s * 300),
             rebalance_timeout_ms=int(REBALANCE_S * 1000),
+            metadata_max_age_ms=int(LOOK * self._place.session_s * 1000),
             max_poll_interval_ms=NEVER_MS,  # it would count our own pauses; the watch below looks at what matters
             **self._place.cluster.client,
         )
@@ -200,7 +205,7 @@ class Group(ConsumerRebalanceListener):
         owner = self._place.owner(self._stage, self._topic, str(partition))
         try:
             await owner.begin()
-            progress = await committed(self._place, self._place.group(self._stage), tp)
+            progress = await taken(self._place, owner, self._stage, self._topic, partition)
             consumer.seek(tp, progress.watermark)
         except BaseException as err:
             self._later(asyncio.create_task(owner.close()))

@@ -163,6 +163,11 @@ class Crew:
         """Inputs that were finished, as far as the workers have said."""
         return sum(member.stands()["read"] for member in self.members)
 
+    @property
+    def working(self) -> list[Member]:
+        """The members that run."""
+        return [member for member in self.members if member.runs]
+
     def generations(self) -> set[int]:
         """Return the generations of the group: each is a rebalance."""
         return {line["generation"] for member in self.members for line in member.events("assigned")}
@@ -176,7 +181,7 @@ class Crew:
         start_s = time.monotonic()
         while await lag(self.bus, self.spec) or not await reached_ends(self.bus, self.spec):
             for member in self.members:
-                assert member.runs or member.exit_code in (0, -signal.SIGKILL), member.log()
+                assert member.runs or member.exit_code in (0, -signal.SIGKILL), (member.exit_code, member.log())
             assert time.monotonic() < start_s + patience_s, f"{await lag(self.bus, self.spec)} left: {self.said()}"
             await asyncio.sleep(0.1)
         return time.monotonic() - start_s
