@@ -45,6 +45,8 @@ def translated(what: str) -> Generator[None]:
         yield
     except kafka.KafkaError as err:
         raise translation(err, what) from err
+    except (kafka.IllegalOperation, AssertionError) as err:  # aiokafka's state after a failure that it did not tell
+        raise BrokerDown(f"{what}: {_said(err)}") from err
     except (TimeoutError, OSError) as err:
         raise BrokerDown(f"{what}: {'no answer in time' if isinstance(err, TimeoutError) else err}") from err
 
