@@ -128,7 +128,7 @@ class Kafka:
         appender = KafkaAppender(self._place, name, owner)
         self._appenders.add(appender)
         try:
-            await owner.begin()
+            await appender.begin()
             yield appender
         finally:
             self._appenders.discard(appender)
@@ -156,7 +156,7 @@ class Kafka:
     async def starts(self, topic: str) -> Mapping[int, int]:
         return await self._place.admin.starts(self._place.full(topic), range(await self._place.count(topic)))
 
-    def read(self, topic: str, start: Mapping[int, int] | None = None) -> AsyncIterator[Sequence[Stored]]:
+    def read(self, topic: str, start: Mapping[int, int] | None = None) -> AsyncGenerator[Sequence[Stored]]:
         return reader.read(self._place, topic, start)
 
     async def delete_before(self, topic: str, offsets: Mapping[int, int]) -> None:

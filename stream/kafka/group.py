@@ -9,7 +9,7 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import AsyncGenerator, Collection, Set
+from collections.abc import AsyncGenerator, Collection, Coroutine, Set
 
 import aiokafka.errors as kafka
 from aiokafka import AIOKafkaConsumer
@@ -18,7 +18,7 @@ from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitio
 from aiokafka.structs import TopicPartition
 
 from stream.bus import Gone, Lease
-from stream.errors import Fatal, PipelineError, Unavailable
+from stream.errors import Unavailable
 from stream.kafka.beginning import taken
 from stream.kafka.errors import translated
 from stream.kafka.lease import KafkaLease
@@ -60,7 +60,7 @@ class Group(ConsumerRebalanceListener):
         self._stage = stage
         self._topic = topic
         self._name = place.full(topic)
-        self._changes: asyncio.Queue[Lease | Gone | PipelineError] = asyncio.Queue()
+        self._changes: asyncio.Queue[Lease | Gone | Exception] = asyncio.Queue()
         self._leases: dict[int, KafkaLease] = {}
         self._keepers: set[asyncio.Task[None]] = set()
         self._had: Set[int] = frozenset()  # the partitions of the last generation
@@ -71,12 +71,19 @@ class Group(ConsumerRebalanceListener):
     async def changes(self) -> AsyncGenerator[Lease | Gone]:
         """See `Bus.leases`."""
         await self._place.count(self._topic)
-        self._watching = asyncio.create_task(self._watch())
+        self._watching = asyncio.create_task(self._told(self._watch()))
         while True:
             change = await self._changes.get()
-            if isinstance(change, PipelineError):
+            if isinstance(change, Exception):
                 raise change
             yield change
+
+    async def _told(self, work: Coroutine[None, None, None]) -> None:
+        """Do work of the background; what it raises, the owner of the leases is told."""
+        try:
+            await work
+        except Exception as err:  # noqa: BLE001 - handed to `changes`, which raises it
+            self._changes.put_nowait(err)
 
     # --- joining and leaving
 
@@ -146,7 +153,7 @@ class Group(ConsumerRebalanceListener):
             self._changes.put_nowait(Gone(partition))
         self._had = partitions
         for partition in sorted(partitions):
-            keeper = asyncio.create_task(self._keep(partition), name=f"{self._stage}-{partition}-keeper")
+            keeper = asyncio.create_task(self._told(self._keep(partition)), name=f"{self._stage}-{partition}-keeper")
             self._keepers.add(keeper)
             keeper.add_done_callback(self._keepers.discard)
 
@@ -177,9 +184,6 @@ class Group(ConsumerRebalanceListener):
                     log.warning("%s waits to take partition %d: %s", self._stage, partition, err)
                 await asyncio.sleep(backoff_s(failures, 0.2, 5.0, random.random()))
                 continue
-            except PipelineError as err:
-                self._changes.put_nowait(err)
-                return
             if lease is None:
                 return
             failures = 0
@@ -231,9 +235,6 @@ class Group(ConsumerRebalanceListener):
                 log.debug("%s: %s", self._stage, err)
                 await asyncio.sleep(0.5)
                 continue
-            except Fatal as err:
-                self._changes.put_nowait(err)
-                return
             await asyncio.sleep(WATCH_S if self._leases else 0.5)
 
     async def _stuck(self, since_s: dict[int, tuple[int, float]]) -> Collection[int]:
