@@ -66,6 +66,8 @@ class Kafka:
         try:
             await admin.start()
             await place.load([place.full(RECIPE.name)])
+            if place.full(RECIPE.name) not in place.partitions:
+                await admin.check_visible(place.full(RECIPE.name))
             yield bus
         finally:
             await cancelled(health)
