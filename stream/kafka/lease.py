@@ -97,6 +97,10 @@ class KafkaLease:
         """Hand out what a bitmap above the committed watermark has room for."""
         last = self._committed.reach
         ready: list[Stored] = []
+        if self._held and len(self._held) <= limit and self._held[-1].offset <= last:
+            ready.extend(self._held)
+            self._held.clear()
+            return ready
         while self._held and len(ready) < limit and self._held[0].offset <= last:
             ready.append(self._held.popleft())
         return ready
