@@ -11,6 +11,8 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
 from types import MappingProxyType
 
+from aiokafka.structs import TopicPartition
+
 from stream.bus import Appender, Gone, Lease, Stored
 from stream.errors import BrokerDown, Fatal, WrongConfig
 from stream.kafka import reader
@@ -19,7 +21,7 @@ from stream.kafka.appender import KafkaAppender
 from stream.kafka.cluster import Cluster
 from stream.kafka.founding import Founding
 from stream.kafka.group import Group
-from stream.kafka.lease import decoded, lost
+from stream.kafka.lease import decoded
 from stream.kafka.place import Place
 from stream.kafka.security import KafkaConfig
 from stream.progress import Progress
@@ -140,12 +142,8 @@ class Kafka:
 
     async def progress(self, stage: str, topic: str) -> Mapping[int, Progress]:
         count, name, group = await self._place.count(topic), self._place.full(topic), self._place.group(stage)
-        found: dict[int, Progress] = {}
-        for partition, at in (await self._place.admin.committed(group, name, range(count))).items():
-            if at is None:
-                raise lost(self._place, group, f"{name}[{partition}]")
-            found[partition] = decoded(at, f"{name}[{partition}] of group {group}")
-        return found
+        found = await self._place.admin.committed(group, name, range(count))
+        return {p: decoded(self._place, group, TopicPartition(name, p), at) for p, at in found.items()}
 
     async def ends(self, topic: str) -> Mapping[int, int]:
         return await self._place.admin.ends(self._place.full(topic), range(await self._place.count(topic)))
