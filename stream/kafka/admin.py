@@ -13,7 +13,7 @@ from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from stream.errors import BrokerDown, WrongConfig
 from stream.kafka.cluster import Cluster
-from stream.kafka.errors import translated, translation
+from stream.kafka.errors import ACLS, CREATE, translated, translation
 
 T = TypeVar("T")
 
@@ -94,10 +94,24 @@ class Admin:
         error = kafka.for_code(code)
         if not code or error is kafka.TopicAlreadyExistsError:
             return not code
+        if error is kafka.TopicAuthorizationFailedError:
+            raise WrongConfig(f"topic {name} cannot be created: this user needs {CREATE}")
         refused = translation(error(), f"topic {name} cannot be created")
         if isinstance(refused, BrokerDown) and not error.retriable:
             raise WrongConfig(f"topic {name} cannot be created: {error.__name__} {said}")
         raise refused
+
+    async def check_visible(self, topic: str) -> None:
+        """Ask whether the user may see a topic of this name, be it there or not: a listing leaves out without a word
+        what he may not.
+
+        Raises:  WrongConfig when not.
+        """
+        resource = ConfigResource(ConfigResourceType.TOPIC, topic)
+        for answer in await self._ask(lambda: self._client.describe_configs([resource])):
+            for code, *_ in answer.resources:
+                if (error := kafka.for_code(code)) in ACLS:
+                    raise translation(error(), f"topic {topic} cannot be seen")
 
     async def configs(self, topics: Collection[str]) -> dict[str, dict[str, str]]:
         """Return the configs of topics, by topic."""

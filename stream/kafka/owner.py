@@ -114,10 +114,10 @@ class Owner:
     ) -> dict[TopicPartition, list[BatchBuilder]]:
         """Return the messages as record batches: a future for each record would cost more than all the rest."""
         found: dict[TopicPartition, list[BatchBuilder]] = {}
+        counts = {name: self._partitions[topic] for name, topic in topics.items()}
         for message in messages:
-            topic = topics[message.topic]
-            tp = TopicPartition(topic, partition_of(message.key, self._partitions[topic]))
             key, head = message.key.encode(), headers(message.cause)
+            tp = TopicPartition(topics[message.topic], partition_of(key, counts[message.topic]))
             batches = found.get(tp)
             if batches is None:
                 batches = found[tp] = [producer.create_batch()]
