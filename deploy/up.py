@@ -106,7 +106,7 @@ async def _opened(start: Start) -> AsyncGenerator[tuple[Bus, Pipeline]]:
     async with Embedded.open(start.directory, start.namespace, partitions=config.partitions) as bus:
         goes_on = await begun(bus, recipe, REMEDY)
         async with build(start.plan, start.stages, start.directory) as pipeline:
-            await bus.create(topics_of(start.plan.recipe))
+            await bus.create(topics_of(start.plan.recipe), readers_of(start.plan.recipe))
             if goes_on:
                 await _tell_rest(bus, pipeline.specs)
             else:
@@ -119,6 +119,11 @@ def topics_of(recipe: Recipe) -> list[Topic]:
     states = [state_topic(stage.name) for stage in recipe.stages if stage.kind.fold]
     data = {topic.name: topic for stage in recipe.stages for topic in (stage.reads, stage.writes)}
     return [RECIPE, *data.values(), REJECTS, DEAD, state_topic(SOURCE_TOPIC), *states]
+
+
+def readers_of(recipe: Recipe) -> dict[str, str]:
+    """Return what each stage of this recipe reads, whichever of them run here."""
+    return {stage.name: stage.reads.name for stage in recipe.stages}
 
 
 async def _tell_rest(bus: Bus, specs: Sequence[StageSpec]) -> None:
