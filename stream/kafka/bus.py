@@ -10,6 +10,8 @@ import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
 from types import MappingProxyType
 
+from aiokafka.structs import TopicPartition
+
 from stream.bus import Appender, Gone, Lease, Stored
 from stream.errors import BrokerDown, Fatal, WrongConfig
 from stream.kafka import reader
@@ -65,6 +67,8 @@ class Kafka:
         try:
             await admin.start()
             await place.load([place.full(RECIPE.name)])
+            if place.full(RECIPE.name) not in place.partitions:
+                await admin.check_visible(place.full(RECIPE.name))
             yield bus
         finally:
             await cancelled(health)
@@ -146,7 +150,7 @@ class Kafka:
         found = {partition: Progress(start) for partition, start in starts.items()}
         for partition, at in committed.items():
             if at is not None:
-                found[partition] = decoded(at, f"{name}[{partition}] of group {group}")
+                found[partition] = decoded(self._place, group, TopicPartition(name, partition), at)
         return found
 
     async def ends(self, topic: str) -> Mapping[int, int]:

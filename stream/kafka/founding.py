@@ -4,11 +4,13 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 
-from stream.errors import BrokerDown, WrongConfig
+from aiokafka.structs import TopicPartition
+
+from stream.errors import BrokerDown, ProgressLost, WrongConfig
 from stream.kafka.admin import Described
 from stream.kafka.beginning import begin, has_outcomes
 from stream.kafka.layout import YEAR_MINUTES, configs, wrong_configs
-from stream.kafka.lease import lost
+from stream.kafka.lease import decoded, lost
 from stream.kafka.place import Place
 from stream.kafka.security import KafkaConfig
 from stream.topics import Topic
@@ -127,7 +129,13 @@ class Founding:
             return []  # the topic itself is named as missing
         found = await place.admin.committed(group, name, range(count))
         without = [partition for partition, at in found.items() if at is None]
-        return [str(lost(place, group, f"{name}{without}"))] if without else []
+        lines = [str(lost(place, group, f"{name}{without}"))] if without else []
+        for partition, at in found.items():
+            try:
+                decoded(place, group, TopicPartition(name, partition), at)
+            except ProgressLost as err:
+                lines += [str(err)] if at is not None else []
+        return lines
 
     async def _broker_lines(self) -> list[str]:
         """What is wrong with the brokers' own config, where it may be read."""
