@@ -7,7 +7,6 @@ is the bitmap of what is finished above it.
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
 from types import MappingProxyType
 
@@ -23,6 +22,7 @@ from stream.kafka.founding import Founding
 from stream.kafka.group import Group
 from stream.kafka.lease import decoded, lost
 from stream.kafka.place import Place
+from stream.kafka.quiet import quiet
 from stream.kafka.security import KafkaConfig
 from stream.progress import Progress
 from stream.tasks import cancelled
@@ -58,8 +58,7 @@ class Kafka:
         config = config or KafkaConfig()
         cluster = Cluster.of(address, config)
         checked_namespace(namespace)
-        # It logs each try of its own, and goes on for ever: what matters of it is said by us, once.
-        logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+        quiet()
         await cluster.answers()
         admin = Admin(cluster)
         place = Place(cluster, admin, namespace, config.session_s)

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaConnectionError, KafkaError
 from aiokafka.producer.message_accumulator import BatchBuilder
-from aiokafka.structs import OffsetAndMetadata, RecordMetadata, TopicPartition
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from stream.bus import Message
 from stream.kafka.cluster import Cluster
@@ -162,18 +162,9 @@ async def _transaction(
 
 async def _delivered(producer: AIOKafkaProducer, tp: TopicPartition, batches: Sequence[BatchBuilder]) -> None:
     """Send the batches of a partition in their order, and wait until the broker has each of them."""
-    sent: list[asyncio.Future[RecordMetadata]] = []
-    for batch in batches:
-        sent.append(await producer.send_batch(batch, tp.topic, partition=tp.partition))
-        sent[-1].add_done_callback(_told)
+    sent = [await producer.send_batch(batch, tp.topic, partition=tp.partition) for batch in batches]
     for answer in asyncio.as_completed(sent):
         await answer
-
-
-def _told(answer: "asyncio.Future[RecordMetadata]") -> None:
-    """The first failure ends the step; asyncio must not report the others to the user, one by one."""
-    if not answer.cancelled():
-        answer.exception()
 
 
 async def _stopped(producer: AIOKafkaProducer) -> None:
