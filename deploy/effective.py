@@ -16,7 +16,7 @@ from stream.bus import Bus, Message
 from stream.codec import decode, encode
 from stream.errors import WrongConfig
 from stream.records import RecipeText
-from stream.topics import RECIPE
+from stream.topics import RECIPE, foreign
 
 SHOWN = 5  # differences that a refusal prints
 NAME_A_MODEL = "name a server with --llm URL --model M, or as [llm.NAME] in a --config file"
@@ -116,11 +116,12 @@ async def begin(bus: Bus, recipe: Mapping[str, Any], branched: RecipeText | None
         await appender.append([Message(RECIPE.name, record.key, encode(record))])
 
 
-async def stored_recipe(bus: Bus) -> RecipeText | None:
-    """Return the recipe that the stream runs, or None when it has not begun."""
+async def stored_recipe(bus: Bus, namespace: str | None = None) -> RecipeText | None:
+    """Return the recipe that the stream runs, or another namespace's; None where it has not begun."""
     latest: RecipeText | None = None
-    if RECIPE.name in await bus.topics():
-        async for batch in bus.read(RECIPE.name):
+    if (namespace or bus.namespace) in await bus.namespaces():
+        topic = foreign(RECIPE, namespace) if namespace else RECIPE
+        async for batch in bus.read(topic.name):
             latest = decode(batch[-1].value, RecipeText)
     return latest
 

@@ -4,12 +4,14 @@ message names as its cause."""
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from deploy.effective import stored_recipe
+from deploy.outline import reads_of
 from stream.audit import REPLAY, Position
 from stream.bus import Bus, Stored
 from stream.codec import decode
 from stream.errors import WrongConfig
 from stream.records import Record
-from stream.topics import DEAD, REJECTS, TOPICS, Topic
+from stream.topics import AUDIT, DEAD, RECIPE, REJECTS, TOPICS, Topic, foreign
 
 MIN_ID_CHARS = 6
 SOURCE_TOPIC = "files"
@@ -36,9 +38,10 @@ async def lineage(bus: Bus, record_id: str, topics: Sequence[Topic]) -> list[Fou
     depths: dict[Position, int] = {}  # of the positions of what was found
     found: list[Found] = []
     for topic in (*topics, REJECTS, DEAD):
+        home, _, _ = topic.name.rpartition("/")
         async for batch in bus.read(topic.name):
             for stored in batch:
-                depth = _depth(stored, record_id, depths)
+                depth = _depth(stored, record_id, depths, home)
                 if depth is not None:
                     depths[topic.name, stored.partition, stored.offset] = depth
                     found.append(Found(topic, stored, decode(stored.value, topic.record), depth))
@@ -51,16 +54,35 @@ async def lineage(bus: Bus, record_id: str, topics: Sequence[Topic]) -> list[Fou
     return found
 
 
-def _depth(stored: Stored, record_id: str, depths: Mapping[Position, int]) -> int | None:
+def _depth(stored: Stored, record_id: str, depths: Mapping[Position, int], home: str) -> int | None:
     cause = stored.cause
     # The causes of what a source sent are items of the source, not positions in a topic.
     if cause is not None and cause.stage != SOURCE_TOPIC:
-        above = depths.get((cause.topic, cause.partition, cause.offset))
+        # What stands in another namespace names its own topics there as if they were ours.
+        topic = f"{home}/{cause.topic}" if home and "/" not in cause.topic else cause.topic
+        above = depths.get((topic, cause.partition, cause.offset))
         if above is not None:
             return above if cause.stage == REPLAY else above + 1  # replayed: the same record at a new position
     return 0 if stored.key.startswith(record_id) else None
 
 
-def in_order(names: Sequence[str]) -> list[Topic]:
-    """Return the data topics among `names` in the order of the stream."""
-    return [topic for topic in TOPICS.values() if topic.name in names and topic not in (REJECTS, DEAD)]
+async def in_order(bus: Bus) -> list[Topic]:
+    """Return the topics that can be searched, in the order of the stream: those of the parents that it goes back to,
+    down to the one that a stage here reads, and the data of this namespace."""
+    own = await bus.topics()
+    others = (REJECTS, DEAD, RECIPE, AUDIT)
+    return [*await _above(bus), *(topic for topic in TOPICS.values() if topic.name in own and topic not in others)]
+
+
+async def _above(bus: Bus) -> list[Topic]:
+    stored = await stored_recipe(bus)
+    found: list[Topic] = []
+    while stored is not None and stored.reads is not None:
+        home, _, name = stored.reads.rpartition("/")
+        stored = await stored_recipe(bus, home)
+        reads = reads_of(stored) if stored else {}
+        chain = [name]
+        while chain[-1] in reads and "/" not in reads[chain[-1]]:
+            chain.append(reads[chain[-1]])
+        found = [foreign(TOPICS[topic], home) for topic in reversed(chain)] + found
+    return found

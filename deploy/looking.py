@@ -1,8 +1,9 @@
 """What the looking commands do: open a stream's bus, read, and print."""
 
 import asyncio
+import json
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -11,7 +12,8 @@ from rich.live import Live
 from rich.text import Text
 
 from deploy import report, samples
-from deploy.funnel import Count, funnel
+from deploy.effective import Difference, diff, stored_recipe
+from deploy.funnel import Count, Funnel, funnel
 from deploy.lineage import in_order, lineage
 from deploy.options import put_json, say
 from deploy.outline import legs, outline
@@ -39,35 +41,67 @@ async def opened(where: Where) -> AsyncGenerator[tuple[Bus, Sequence[StageSpec]]
 
 
 async def status(where: Where, as_json: bool) -> None:
-    async with opened(where) as (bus, specs):
-        counts = await funnel(bus, legs(specs))
+    counts = await _counted(where)
     if as_json:
         put_json(counts)
     else:
         report.console().print(report.funnel_table(counts))
 
 
+async def compare(where: Where, other: str, as_json: bool) -> None:
+    """Show the funnels of two namespaces beside each other, and in what their recipes differ."""
+    before, now = await _counted(where.of(other)), await _counted(where)
+    differences = await recipe_differences(where, other, where.namespace)
+    if as_json:
+        put_json({other: before, where.namespace: now, "recipe": [str(difference) for difference in differences]})
+        return
+    out = report.console()
+    out.print(report.comparison(other, before, where.namespace, now))
+    for difference in differences:
+        out.print(str(difference))
+
+
+async def _counted(where: Where) -> list[Count]:
+    async with opened(where) as (bus, specs):
+        return await funnel(bus, legs(specs))
+
+
+async def recipe_differences(where: Where, before: str, now: str) -> list[Difference]:
+    """Return every parameter in which the recipes of two namespaces differ.
+
+    Raises:  WrongConfig when one has not begun.
+    """
+    texts: list[Mapping[str, Any]] = []
+    async with where.of(now).open() as bus:
+        for name in (before, now):
+            stored = await stored_recipe(bus, name)
+            if stored is None:
+                raise WrongConfig(f"namespace {name} holds no stream; {suggestion(name, list(await bus.namespaces()))}")
+            texts.append(json.loads(stored.text))
+    return [difference for difference in diff(*texts) if difference.key != "name"]
+
+
 async def watch(where: Where) -> None:
     """Show the funnel and its rates until interrupted."""
     async with opened(where) as (bus, specs):
+        whole = Funnel(bus, legs(specs))
         before: list[Count] = []
         looked_s = time.monotonic()
         with Live(Text("counting …"), console=report.console(), auto_refresh=False) as live:
             while True:
                 started_s = time.monotonic()
-                counts = await funnel(bus, legs(specs))
+                counts = await whole.count()
                 rates = {
                     b.stage: (c.done - b.done) / (started_s - looked_s) for b, c in zip(before, counts, strict=False)
                 }
                 live.update(report.funnel_table(counts, rates), refresh=True)
                 before, looked_s = counts, started_s
-                # Counting reads the rejects whole: a long history is not counted all the time.
-                await asyncio.sleep(max(LOOK_S, 4 * (time.monotonic() - started_s)))
+                await asyncio.sleep(LOOK_S)
 
 
 async def show(where: Where, record_id: str, as_json: bool) -> None:
     async with opened(where) as (bus, _):
-        found = await lineage(bus, record_id, in_order(list(await bus.topics())))
+        found = await lineage(bus, record_id, await in_order(bus))
     if as_json:
         put_json(
             [

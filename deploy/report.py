@@ -40,6 +40,22 @@ def funnel_table(counts: Iterable[Count], rates: Mapping[str, float] | None = No
     return table
 
 
+def comparison(before: str, old: Iterable[Count], now: str, new: Iterable[Count]) -> Table:
+    """Show the funnels of two namespaces beside each other: of each, what came in and which share of that came out."""
+    table = Table(box=None, pad_edge=False)
+    for name in ("stage", *(f"{namespace} {what}" for namespace in (before, now) for what in ("in", "out", "share"))):
+        table.add_column(name, justify="left" if name == "stage" else "right", no_wrap=name == "stage")
+    by_stage = [{count.stage: count for count in counts} for counts in (old, new)]
+    for stage in dict.fromkeys([*by_stage[0], *by_stage[1]]):
+        cells: list[str] = []
+        for counts in by_stage:
+            c = counts.get(stage)
+            share = f"{c.out / c.done:.1%}" if c and c.done else ""
+            cells += [f"{c.done:,}", f"{c.out:,}", share] if c else ["", "", ""]
+        table.add_row(stage, *cells)
+    return table
+
+
 def _reasons(count: Count) -> str:
     ordered = count.rejected.most_common()
     rest = sum(n for _, n in ordered[REASONS:])

@@ -66,7 +66,7 @@ async def story(bus: Bus) -> Story | None:
     rejected = {count.stage: count.rejected for count in counts}
     asked: list[Asked] = []
     for stage, plan in recipe["stages"].items():
-        if "asks" in plan:
+        if "asks" in plan and stage in rejected:  # else it runs in the namespace that this one was branched from
             turned_down = sum(n for reason, n in rejected[stage].items() if reason != NOT_SENT)
             asked.append(await _asked(bus, stage, str(plan["asks"]["model"]), turned_down))
     order = list(TOPICS)

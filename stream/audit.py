@@ -4,20 +4,25 @@ dead-lettered, once.
 The proof holds on a stream that is running. Progress is read before the topics and again after them: what was finished
 before must have all of its outcomes, and what has outcomes must be finished by then. Topics are read downstream first,
 so whatever an outcome came from is in what is read later. A source's progress is its state log, read twice likewise.
+
+Of inputs that the ledger says were proven before (`stream.ledger`), and may be deleted, the outcomes are counted: those
+that stand and those that are gone make up what was made.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 
 from stream.bus import Bus, Cause, Stored
 from stream.codec import decode
 from stream.errors import Permanent
+from stream.ledger import Ledger, Origin, Tally, ledger, plus
 from stream.outcomes import Position, StageSpec
 from stream.progress import Progress
-from stream.records import RecipeText, StateChange
+from stream.records import Audited, Counts, RecipeText, Rejected, StateChange
 from stream.stage import Fold
-from stream.topics import DEAD, JOB_TOPICS, RECIPE, REJECTS, TOPICS, state_topic
+from stream.topics import AUDIT, DEAD, JOB_TOPICS, RECIPE, REJECTS, TOPICS, state_topic
 
 REPLAY = "replay"
 """Stage of the cause of a re-appended input; its position is where the input stood first."""
@@ -50,22 +55,39 @@ class Seen:
 class Findings:
     """What one pass over the topics shows."""
 
+    book: Ledger
     holes: list[Hole] = field(default_factory=list[Hole])
     outcomes: dict[str, dict[Position, Seen]] = field(default_factory=dict[str, dict[Position, Seen]])  # by stage
     offsets: dict[tuple[str, int], set[int]] = field(default_factory=dict[tuple[str, int], set[int]])  # by log
     kept: dict[str, dict[Position, int]] = field(default_factory=dict[str, dict[Position, int]])  # state, how often
+    standing: dict[Origin, Tally] = field(default_factory=dict[Origin, Tally])  # outcomes of what was proven before
     recipes: int = 0
 
     def hole(self, stage: str, position: Position, what: str) -> None:
         self.holes.append(Hole(stage, *position, what))
 
+    def proven(self, stage: str, position: Position) -> bool:
+        """Whether an input and its outcomes were proven before."""
+        topic, partition, offset = position
+        return offset < self.book.of((stage, topic, partition)).below
+
 
 async def audit(bus: Bus, specs: Sequence[StageSpec], sources: Collection[str] = ("files",)) -> list[Hole]:
     """Return every hole in the namespace; none when conservation holds. `sources` are topics that producers fill."""
-    topics = _downstream_first([name for name in await bus.topics() if name not in JOB_TOPICS], specs)
+    while True:
+        book = await ledger(bus)
+        holes = await _audit(bus, specs, sources, book)
+        if await ledger(bus) == book:  # else it was pruned meanwhile: what was missed may be what was deleted
+            return holes
+
+
+async def _audit(bus: Bus, specs: Sequence[StageSpec], sources: Collection[str], book: Ledger) -> list[Hole]:
+    own = [name for name in await bus.topics() if name not in JOB_TOPICS and name != AUDIT.name]
+    topics = _downstream_first(own, specs)
     before = {spec.name: await bus.progress(spec.name, spec.input.name) for spec in specs}
-    sent = await _read(bus, [state_topic(source).name for source in sources if state_topic(source).name in topics])
-    findings = await _read(bus, topics)
+    logs = [state_topic(source).name for source in sources if state_topic(source).name in topics]
+    sent = await _read(bus, logs, book)
+    findings = await _read(bus, topics, book)
     after = {spec.name: await bus.progress(spec.name, spec.input.name) for spec in specs}
     for spec in specs:
         _check_stage(findings, spec, before[spec.name], after[spec.name])
@@ -77,16 +99,22 @@ async def audit(bus: Bus, specs: Sequence[StageSpec], sources: Collection[str] =
     for stage in findings.outcomes.keys() - known:
         for position in findings.outcomes[stage]:
             findings.hole(stage, position, "an outcome of a stage that this recipe does not have")
+    for entry in book.entries.values():
+        _check_sum(findings, entry, known)
     for position in findings.outcomes.get(REPLAY, {}):
-        if position[2] not in findings.offsets.get(position[:2], ()):
+        topic, partition, offset = position
+        gone = offset < book.deleted(topic).get(partition, 0)
+        if not gone and offset not in findings.offsets.get((topic, partition), ()):
             findings.hole(REPLAY, position, "a replayed input that never stood there")
-    if findings.recipes != 1 and RECIPE.name in topics:
+    if findings.recipes != 1 and RECIPE.name in own:
         findings.hole("recipe", (RECIPE.name, 0, 0), f"{findings.recipes} recipes on record, 1 expected")
     return findings.holes
 
 
-def _downstream_first(topics: Collection[str], specs: Sequence[StageSpec]) -> list[str]:
-    """Return the topics in the order in which they are read: every outcome before its input, state logs at last."""
+def _downstream_first(own: Collection[str], specs: Sequence[StageSpec]) -> list[str]:
+    """Return the topics in the order in which they are read: every outcome before its input, state logs at last. Those
+    of a parent namespace that a stage reads are among them."""
+    topics = [*own, *(spec.input.name for spec in specs if "/" in spec.input.name)]
     flow: TopologicalSorter[str] = TopologicalSorter()
     for spec in specs:
         flow.add(spec.output.name, spec.input.name)
@@ -94,10 +122,10 @@ def _downstream_first(topics: Collection[str], specs: Sequence[StageSpec]) -> li
     return [topic for topic in order if topic in topics] + [topic for topic in topics if topic not in order]
 
 
-async def _read(bus: Bus, topics: Iterable[str]) -> Findings:
-    findings = Findings()
+async def _read(bus: Bus, topics: Iterable[str], book: Ledger) -> Findings:
+    findings = Findings(book)
     for topic in topics:
-        async for batch in bus.read(topic):
+        async for batch in bus.read(topic, book.deleted(topic)):
             for stored in batch:
                 _take(findings, topic, stored)
     return findings
@@ -106,6 +134,8 @@ async def _read(bus: Bus, topics: Iterable[str]) -> Findings:
 def _take(findings: Findings, topic: str, stored: Stored) -> None:
     """Add one record to the findings."""
     findings.offsets.setdefault((topic, stored.partition), set()).add(stored.offset)
+    if "/" in topic:
+        return  # the parent's: what it is an outcome of, the parent's own audit tells
     here = (topic, stored.partition, stored.offset)
     cause = stored.cause
     at: Position = here if cause is None else (cause.topic, cause.partition, cause.offset)
@@ -129,8 +159,38 @@ def _take(findings: Findings, topic: str, stored: Stored) -> None:
         for entry in record.entries:
             position = (cause.topic, cause.partition, entry.offset)
             kept[position] = kept.get(position, 0) + 1
+    elif findings.proven(cause.stage, at):
+        tally = findings.standing.setdefault((cause.stage, cause.topic, cause.partition), Tally())
+        if isinstance(record, Rejected):
+            tally.reject(record.reason)
+        elif topic == DEAD.name:
+            tally.dead += 1
+        else:
+            tally.emit(cause.i)
     else:
         _take_outcome(findings, topic, cause, at, here)
+
+
+def _check_sum(findings: Findings, entry: Audited, stages: Collection[str]) -> None:
+    """Hold what stands of the outcomes that were proven before, and what was deleted, against what was made."""
+    origin = (entry.stage, entry.topic, entry.partition)
+    position = (entry.topic, entry.partition, entry.below)
+    if not entry.stage:
+        return
+    if entry.stage not in stages:
+        findings.hole(entry.stage, position, "proven inputs of a stage that this recipe does not have")
+    standing = findings.standing.get(origin, Tally()).counts()
+    if plus(standing, entry.gone) != entry.made:
+        findings.hole(
+            entry.stage,
+            position,
+            f"of what was made from the inputs below, {_told(entry.made)}, there {_told(standing)} stand and "
+            f"{_told(entry.gone)} were pruned",
+        )
+
+
+def _told(counts: Counts) -> str:
+    return f"{counts.emitted} records, {sum(n for _, n in counts.rejected)} rejects, {counts.dead} dead letters"
 
 
 def _take_outcome(findings: Findings, topic: str, cause: Cause, at: Position, here: Position) -> None:
@@ -154,7 +214,7 @@ def _check_stage(
     for partition, progress in before.items():
         for offset in sorted(findings.offsets.get((spec.input.name, partition), ())):
             position = (spec.input.name, partition, offset)
-            if offset in progress:
+            if offset in progress and not findings.proven(spec.name, position):
                 _check_whole(findings, spec.name, position, outcomes.get(position))
     for position in outcomes:
         topic, partition, offset = position
@@ -185,10 +245,13 @@ def _check_kept(
             findings.hole(stage, position, f"stands {times} times in {log}")
         if topic != spec.input.name or offset not in after.get(partition, Progress()):
             findings.hole(stage, position, f"stands in {log}, but is not finished")
+        elif findings.proven(stage, position):
+            continue
         elif offset in before.get(partition, Progress()) and position not in emitted:
             findings.hole(stage, position, f"stands in {log}, but was not emitted")
     for position in emitted - kept.keys():
         findings.hole(stage, position, f"was emitted, but does not stand in {log}")
+    _check_log(findings, stage, lambda entry: entry.emitting)
 
 
 def _check_source(findings: Findings, topic: str, before: Collection[Position]) -> None:
@@ -200,10 +263,21 @@ def _check_source(findings: Findings, topic: str, before: Collection[Position]) 
     for position, times in kept.items():
         if times > 1:
             findings.hole(topic, position, f"stands {times} times in {log}")
-        if position in before:
+        if position in before and not findings.proven(topic, position):
             _check_whole(findings, topic, position, outcomes.get(position))
     for position in outcomes.keys() - kept.keys():
         findings.hole(topic, position, f"was sent, but does not stand in {log}")
+    _check_log(findings, topic, lambda entry: entry.inputs)
+
+
+def _check_log(findings: Findings, stage: str, expected: Callable[[Audited], int]) -> None:
+    """Hold a state log, which is kept for ever, against the number of inputs proven before that must stand in it."""
+    standing = Counter(position[:2] for position in findings.kept.get(stage, {}) if findings.proven(stage, position))
+    for entry in findings.book.entries.values():
+        if entry.stage == stage and standing[entry.topic, entry.partition] != expected(entry):
+            found = standing[entry.topic, entry.partition]
+            what = f"{expected(entry)} inputs below must stand in {state_topic(stage).name}, {found} do"
+            findings.hole(stage, (entry.topic, entry.partition, entry.below), what)
 
 
 def _at(position: Position) -> str:

@@ -20,7 +20,7 @@ A bus is one namespace's. What it is asked about a topic may be asked about anot
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
@@ -199,7 +199,7 @@ class Bus(Protocol):
         """Return the end offset by partition: what the watermark of a stage that is done with it equals."""
         ...
 
-    def read(self, topic: str, start: Mapping[int, int] | None = None) -> AsyncIterator[Sequence[Stored]]:
+    def read(self, topic: str, start: Mapping[int, int] | None = None) -> AsyncGenerator[Sequence[Stored]]:
         """Yield the records of a topic up to its end at the time of the call, partition by partition, in batches;
         `start` is the first offset wanted, by partition (0 where it names none)."""
         ...

@@ -2,13 +2,16 @@
 
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+from stream import state_copy
 from stream.bus import Bus
 from stream.codec import decode
 from stream.errors import Permanent
 from stream.records import Kept, StateChange
 from stream.stage import Decision, Fold, Outcome, Reason, Reject
+from stream.state_copy import Log
 from stream.topics import state_topic
 
 
@@ -60,15 +63,18 @@ class Memory:
         return decisions
 
 
-async def restored(bus: Bus, stage: str, fold: Fold[Any, Any, Any], topic: str, partition: int) -> Memory:
-    """Return the memory that the state log of `stage` describes for one input partition."""
+async def restored(
+    bus: Bus, stage: str, fold: Fold[Any, Any, Any], topic: str, partition: int, copies: Path | None = None
+) -> Memory:
+    """Return the memory that the state log of `stage` describes for one input partition. `copies` is the folder for
+    copies of state logs, if there are to be any."""
     memory = Memory(fold)
-    async for batch in bus.read(state_topic(stage).name):
+    async for batch in state_copy.read(Log(bus, state_topic(stage).name, copies)):
         entries = [
             entry
-            for stored in batch
-            if stored.cause is not None and (stored.cause.topic, stored.cause.partition) == (topic, partition)
-            for entry in decode(stored.value, StateChange).entries
+            for line in batch
+            if (line.topic, line.partition) == (topic, partition)
+            for entry in decode(line.value, StateChange).entries
         ]
         await asyncio.to_thread(memory.restore, entries)
     return memory

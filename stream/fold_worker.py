@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from stream.bus import Bus, Lease, Message, Stored
@@ -34,7 +35,14 @@ class FoldWorker:
     never knows of a record that is not committed."""
 
     def __init__(
-        self, bus: Bus, spec: StageSpec, shape: Fold[Any, Any, Any], settings: Settings, stats: StageStats, gates: Gates
+        self,
+        bus: Bus,
+        spec: StageSpec,
+        shape: Fold[Any, Any, Any],
+        settings: Settings,
+        stats: StageStats,
+        gates: Gates,
+        copies: Path | None = None,
     ) -> None:
         self._bus = bus
         self._spec = spec
@@ -42,13 +50,16 @@ class FoldWorker:
         self._settings = settings
         self._stats = stats
         self._gates = gates
+        self._copies = copies
 
     async def run(self, lease: Lease, stop: asyncio.Event) -> None:
         """Work under a lease until it is wanted or lost, or `stop` is set; finish the step under way, and release it.
 
         Raises:  Fatal.
         """
-        tenure = FoldTenure(self._bus, self._spec, self._shape, lease, self._settings, self._stats, self._gates)
+        tenure = FoldTenure(
+            self._bus, self._spec, self._shape, lease, self._settings, self._stats, self._gates, self._copies
+        )
         try:
             await tenure.run(stop)
         finally:
@@ -79,11 +90,13 @@ class FoldTenure:
         settings: Settings,
         stats: StageStats,
         gates: Gates,
+        copies: Path | None,
     ) -> None:
         self._bus = bus
         self._spec = spec
         self._shape = shape
         self._lease = lease
+        self._copies = copies
         self._settings = settings
         self._stats = stats
         self._gates = gates
@@ -119,7 +132,9 @@ class FoldTenure:
 
     async def _restored(self) -> Memory:
         name, topic, partition = self._spec.name, self._spec.input.name, self._lease.partition
-        return await self._gates.reads.call(lambda: restored(self._bus, name, self._shape, topic, partition))
+        return await self._gates.reads.call(
+            lambda: restored(self._bus, name, self._shape, topic, partition, self._copies)
+        )
 
     async def _fetched(self) -> Sequence[Stored]:
         """Return the next records; none when the watermark has moved over offsets without one, and nothing came that

@@ -12,7 +12,7 @@ from stream.codec import decode
 from stream.errors import WrongConfig
 from stream.outcomes import Position, StageSpec
 from stream.records import Rejected
-from stream.topics import DEAD, REJECTS
+from stream.topics import DEAD, REJECTS, full_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,32 +32,36 @@ async def replay(bus: Bus, spec: StageSpec, selection: Selection) -> int:
     """Append again the selected inputs of a stage, in one transaction; return how many.
 
     An input qualifies when every outcome of it was a reject or a dead letter, and it was not replayed before.
-    Raises:  InUse while another replay of the stage is under way.
+    Raises:  InUse while another replay of the stage is under way; WrongConfig when its input is another namespace's.
     """
+    if "/" in spec.input.name:
+        theirs = full_name(bus.namespace, spec.input.name)
+        raise WrongConfig(
+            f"stage {spec.name} of {bus.namespace} reads {theirs}, which is not its own to append to: run the "
+            f"stage anew with `seedstream replay {spec.name} --into NAMESPACE`"
+        )
     async with bus.appender(f"{REPLAY}.{spec.name}") as appender:  # before looking: two at once would find the same
         turned_down, chosen = await _turned_down(bus, spec, selection)
-        emitted: set[Position] = set()  # read after the rejects: an outcome of both kinds is not taken for one
-        async for batch in bus.read(spec.output.name):
-            emitted.update(stored.cause[1:4] for stored in batch if stored.cause and stored.cause.stage == spec.name)
-        messages = await _inputs(bus, spec, turned_down - emitted, chosen, selection.ids)
+        messages = await _inputs(bus, spec, turned_down, chosen, selection.ids)
         if messages:
             await appender.append(messages)
     return len(messages)
 
 
 async def _turned_down(bus: Bus, spec: StageSpec, selection: Selection) -> tuple[set[Position], set[Position]]:
-    """Return the inputs with a reject or a dead letter, and those of them selected by it."""
-    turned_down: set[Position] = set()
+    """Return the inputs whose every outcome is a reject or a dead letter, and those selected by one of them."""
+    missing: dict[Position, int] = {}  # outcomes; of all n, those not found here were emitted, or pruned
     chosen: set[Position] = set()
     for topic in (DEAD.name, REJECTS.name):
         async for batch in bus.read(topic):
             for stored in batch:
                 if stored.cause is None or stored.cause.stage != spec.name:
                     continue
-                turned_down.add(stored.cause[1:4])
+                position = stored.cause[1:4]
+                missing[position] = missing.get(position, stored.cause.n) - 1
                 if stored.key in selection.ids or _selected(topic, stored, selection):
-                    chosen.add(stored.cause[1:4])
-    return turned_down, chosen
+                    chosen.add(position)
+    return {position for position, count in missing.items() if count == 0}, chosen
 
 
 def _selected(topic: str, stored: Stored, selection: Selection) -> bool:

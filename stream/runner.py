@@ -2,9 +2,11 @@
 by the class of an error, what a failure means (`stream.errors`)."""
 
 import asyncio
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from stream.bus import Bus, Gone, Lease
+from stream.errors import WrongConfig
 from stream.fold_worker import FoldWorker
 from stream.map_calls import Job
 from stream.map_worker import MapWorker
@@ -39,19 +41,36 @@ class Hand(NamedTuple):
     task: asyncio.Task[None]
 
 
-async def run_stage(bus: Bus, spec: StageSpec, settings: Settings, stats: StageStats, stop: asyncio.Event) -> None:
+async def run_stage(
+    bus: Bus,
+    spec: StageSpec,
+    settings: Settings,
+    stats: StageStats,
+    stop: asyncio.Event,
+    copies: Path | None = None,
+) -> None:
     """Run a stage until `stop` is set, then let what is in flight finish within `settings.drain_s` and commit it.
+    `copies` is a folder for copies of state logs, where reading them from the bus at each start would take long.
 
     Raises:  Fatal, after everything finished was committed.
     """
-    await _Crew(bus, spec, settings, stats, stop).run()
+    await _Crew(bus, spec, settings, stats, stop, copies).run()
 
 
 class _Crew:
     """The workers of a stage in this process."""
 
-    def __init__(self, bus: Bus, spec: StageSpec, settings: Settings, stats: StageStats, stop: asyncio.Event) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        spec: StageSpec,
+        settings: Settings,
+        stats: StageStats,
+        stop: asyncio.Event,
+        copies: Path | None,
+    ) -> None:
         self._bus = bus
+        self._copies = copies
         self._spec = spec
         self._settings = settings
         self._stats = stats
@@ -91,9 +110,19 @@ class _Crew:
                 elif self._stop.is_set():
                     event.release()
                 else:
+                    self._check(event.partition)
                     self._hand(event.partition).leases.put_nowait(event)
         except Exception as err:  # noqa: BLE001 - handed to `run`, which raises it
             self._fail(err)
+
+    def _check(self, partition: int) -> None:
+        """Raises:  WrongConfig for a partition that the input must not have: somebody has added it."""
+        topic = self._spec.input
+        if topic.partitions is not None and partition >= topic.partitions:
+            raise WrongConfig(
+                f"topic {topic.name} has a partition {partition}, {topic.partitions} expected: its order is the log's. "
+                "A topic cannot shrink: run in a new namespace"
+            )
 
     def _hand(self, partition: int) -> Hand:
         hand = self._hands.get(partition)
@@ -119,5 +148,5 @@ class _Crew:
     def _worker(self) -> Worker:
         spec = self._spec
         if isinstance(spec.shape, Fold):
-            return FoldWorker(self._bus, spec, spec.shape, self._settings, self._stats, self._gates)
+            return FoldWorker(self._bus, spec, spec.shape, self._settings, self._stats, self._gates, self._copies)
         return MapWorker(Job(spec, spec.shape, self._settings, self._stats, self._gates))

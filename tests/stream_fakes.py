@@ -238,7 +238,7 @@ class MemoryBus:
     async def ends(self, topic: str) -> Mapping[int, int]:
         return {partition: log.end for partition, log in enumerate(self.log(topic))}
 
-    async def read(self, topic: str, start: Mapping[int, int] | None = None) -> AsyncIterator[Sequence[Stored]]:
+    async def read(self, topic: str, start: Mapping[int, int] | None = None) -> AsyncGenerator[Sequence[Stored]]:
         for partition, log in enumerate([Log(log) for log in self.log(topic)]):
             for first in range(first_from(log, (start or {}).get(partition, 0)), len(log), 100):
                 await asyncio.sleep(0)

@@ -1,6 +1,7 @@
 """Which of several servers to ask: the one with the least in flight; one that is down is left out and tried again.
 Pure: time is passed in."""
 
+import math
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
@@ -20,7 +21,7 @@ class Host:
     failures: int = 0  # in a row; 0: it is up
     rest_until_s: float = 0.0
     wish_until_s: float = 0.0  # it asked to be left alone until then
-    answered_s: float = 0.0  # when it last answered anything
+    back_s: float = 0.0  # when it was last heard again after a silence; infinite while the silence lasts
 
     def lay_off(self, now_s: float) -> None:
         """Count a failure, and begin a rest."""
@@ -51,7 +52,8 @@ class Hosts:
     def answered(self, host: Host, now_s: float) -> None:
         """Note that a server is up."""
         host.failures = 0
-        host.answered_s = now_s
+        if host.back_s == math.inf:
+            host.back_s = now_s
         host.wish_until_s = 0.0
 
     def failed(self, host: Host, now_s: float, retry_after_s: float | None) -> None:
@@ -60,6 +62,19 @@ class Hosts:
             host.lay_off(now_s)
         if retry_after_s:
             host.wish_until_s = now_s + min(retry_after_s, LONGEST_WISH_S)
+
+    def silent(self, host: Host, now_s: float) -> None:
+        """Note that a server answers nothing, or cannot be reached: a failure, and the beginning of a silence."""
+        host.back_s = math.inf
+        self.failed(host, now_s, None)
+
+    def heard_all_along(self, host: Host, since_s: float) -> bool:
+        """Tell whether no silence of a server is known that lasted beyond `since_s`.
+
+        Only then may a request sent at `since_s` be blamed for having no answer. Each silence excuses only what was
+        sent before its end: a request that never gets an answer is to blame in the end.
+        """
+        return host.back_s <= since_s
 
     def shortest_wish_s(self, now_s: float) -> float:
         """Return how long until the first server may be asked again."""

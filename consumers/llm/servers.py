@@ -2,7 +2,7 @@
 
 Where there are several, one that cannot be reached or takes no more is passed over for the next one, since it has done
 no work. A request that broke in the middle may have been paid, and is the runner's to decide: unless the server does
-not answer at all any more, which is no record's fault.
+not answer at all any more, or did not while the request was under way, which is no record's fault.
 """
 
 import asyncio
@@ -113,38 +113,43 @@ class Servers:
         # vLLM's tokenizer stands beside /v1, not under it.
         base_url = host.url.removesuffix("/v1") if path == "/tokenize" else host.url
         host.in_flight += 1
-        started_s = time.monotonic()
+        sent_s = time.monotonic()
         try:
-            try:
-                answer = await self._wires[host.url].send(method, base_url + path, body, timeout_s)
-            except RequestTimedOut as err:
-                if method == "GET" or await self._lives(host, started_s):
-                    raise
-                silent_s = time.monotonic() - started_s
-                raise EndpointDown(f"{host.url} has answered nothing for {silent_s:.0f} s ({err})") from err
+            answer = await self._wires[host.url].send(method, base_url + path, body, timeout_s)
             if refusal := failures.refusal(answer, host.url, datetime.now(UTC)):
                 raise refusal
-        except EndpointDown as err:
+        except RequestTimedOut as err:
+            if method == "POST" and (down := await self._silence(host, sent_s, err)):
+                raise down from err
+            raise
+        except Refused as err:
             self._hosts.failed(host, time.monotonic(), err.retry_after_s)
+            raise
+        except EndpointDown:
+            self._hosts.silent(host, time.monotonic())
             raise
         finally:
             host.in_flight -= 1
         self._hosts.answered(host, time.monotonic())
         return answer
 
-    async def _lives(self, host: Host, since_s: float) -> bool:
-        """Tell whether a request that got no answer is to blame, or its server, which may hang or have died.
+    async def _silence(self, host: Host, sent_s: float, timed_out: RequestTimedOut) -> EndpointDown | None:
+        """Return the error of a server that hangs, has died, or did so in the time of a request that got no answer;
+        None when it lived all along: then the request is to blame.
 
-        A server that has answered others since, or answers a small question now, lives. All who want to know at one
-        time share the question.
+        What it has answered since the request was sent proves nothing: it may have stopped a moment later. So it is
+        asked a small question now. All who want to know at one time share the question.
         """
-        if host.answered_s >= since_s:
-            return True
         asking = self._asking.get(host.url)
         if asking is None:
             asking = self._asking[host.url] = asyncio.create_task(self._answers(host))
             asking.add_done_callback(lambda _: self._asking.pop(host.url))
-        return await asyncio.shield(asking)
+        if not await asyncio.shield(asking):
+            self._hosts.silent(host, time.monotonic())
+            return EndpointDown(f"{host.url} answers nothing any more ({timed_out})")
+        if not self._hosts.heard_all_along(host, sent_s):
+            return EndpointDown(f"{host.url} was silent, and answers again ({timed_out})")
+        return None
 
     async def _answers(self, host: Host) -> bool:
         limit_s = min(SMALL_S, self._endpoint.timeout_s)

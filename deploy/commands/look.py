@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from deploy.options import NAMESPACE, BusUrl, ConfigFile, Dir, Json, Namespace, find, put_json, run_async, say
+from stream.errors import WrongConfig
 
 app = typer.Typer()
 
@@ -20,13 +21,20 @@ def status(
     namespace: Namespace = NAMESPACE,
     config: ConfigFile = None,
     watch: Annotated[bool, typer.Option("--watch", help="Again and again, with rates, until Ctrl-C.")] = False,
+    compare: Annotated[
+        str | None, typer.Option("--compare", metavar="NAMESPACE", help="Beside that of another namespace.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Show the funnel of a stream: what came into each stage, what came out, why the rest did not, and the lag."""
     from deploy import looking
 
     stream = find(directory, bus, namespace, config)
-    if watch:
+    if watch and compare is not None:
+        raise WrongConfig("--watch shows one namespace: leave out --compare")
+    if compare is not None:
+        run_async(looking.compare(stream, compare, as_json))
+    elif watch:
         run_async(looking.watch(stream))
     else:
         run_async(looking.status(stream, as_json))

@@ -21,10 +21,14 @@ from deploy.options import (
     run_async,
     say,
 )
+from stream.errors import WrongConfig
 
 app = typer.Typer()
 
 Stage = Annotated[str, typer.Argument(metavar="STAGE", help="The stage, named by the topic it writes.")]
+Into = Annotated[
+    str | None, typer.Option("--into", metavar="NAMESPACE", help="A new namespace, which runs the stage anew on all.")
+]
 ShowPrompt = Annotated[bool, typer.Option("--show-prompt", help="Print what would be asked, and ask nothing.")]
 
 
@@ -60,16 +64,36 @@ def replay(
     ids: Annotated[list[str], typer.Argument(metavar="ID…", help="Records, by their whole ids.")] = [],  # noqa: B006
     dead: Annotated[bool, typer.Option("--dead", help="All dead letters of the stage.")] = False,
     reason: Annotated[str | None, typer.Option("--reason", help="All that it rejected for this reason.")] = None,
+    into: Into = None,
+    recipe: RecipeName = None,
+    llm: LLMUrl = None,
+    model: Model = None,
+    api: Api = None,
     directory: Dir = None,
     bus: BusUrl = None,
     namespace: Namespace = NAMESPACE,
     config: ConfigFile = None,
     as_json: Json = False,
 ) -> None:
-    """Give a stage again what ended in nothing but rejects or dead letters. The next `up` or `run` takes it."""
+    """Give a stage again what ended in nothing but rejects or dead letters. The next `up` or `run` takes it.
+
+    With --into a new namespace begins: the stage, and all below it, run there anew on all that it reads here, with the
+    recipe, prompts or model that are named now. What they made here stays.
+    """
+    where = find(directory, bus, namespace, config)
+    if into is not None:
+        from deploy.branching import branch, tell
+        from deploy.plan import Flags
+
+        if dead or reason or ids:
+            raise WrongConfig("--into runs a stage anew on all that it reads: give it no --dead, --reason or ids")
+        tell(run_async(branch(where, stage, into, Flags(recipe, config, llm, model, api))), where.of(into), as_json)
+        return
     from deploy.looking import replay as replay_stage
 
-    count = run_async(replay_stage(find(directory, bus, namespace, config), stage, dead, reason, ids))
+    if recipe or llm or model or api:
+        raise WrongConfig("a stage with another recipe or model runs in a namespace of its own: name one with --into")
+    count = run_async(replay_stage(where, stage, dead, reason, ids))
     if as_json:
         put_json({"replayed": count})
     else:

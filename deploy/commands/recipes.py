@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from deploy.options import Json, put_json, say
+from deploy.options import BusUrl, ConfigFile, Dir, Json, find, put_json, run_async, say
 
 app = typer.Typer(no_args_is_help=True, help="List, show, copy and compare recipes.")
 
@@ -56,13 +56,28 @@ def copy(
 
 
 @app.command(epilog="Example: seedstream recipe diff selfcodealign mine/selfcodealign.toml")
-def diff(before: Name, after: Name, as_json: Json = False) -> None:
-    """List every parameter that differs between two recipes. Exit 1 when one does."""
+def diff(
+    before: Name,
+    after: Name,
+    directory: Dir = None,
+    bus: BusUrl = None,
+    config: ConfigFile = None,
+    as_json: Json = False,
+) -> None:
+    """List every parameter that differs between two recipes. Exit 1 when one does.
+
+    With --dir or --bus the two names are those of namespaces there: what these run.
+    """
     from deploy.effective import diff as differences
     from deploy.plan import Flags, plan
 
-    one, other = (plan(Flags(recipe=name)).effective() for name in (before, after))
-    found = [d for d in differences(one, other) if d.key != "name"]
+    if directory is not None or bus is not None:
+        from deploy.looking import recipe_differences
+
+        found = run_async(recipe_differences(find(directory, bus, before, config), before, after))
+    else:
+        one, other = (plan(Flags(recipe=name)).effective() for name in (before, after))
+        found = [d for d in differences(one, other) if d.key != "name"]
     if as_json:
         put_json([{"key": d.key, "before": d.before, "after": d.now} for d in found])
     else:

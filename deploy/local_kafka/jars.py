@@ -123,7 +123,7 @@ def cause(output: str) -> str:
     >>> cause("[ERROR] no such goal\n")
     'no such goal'
     """
-    if match := _CAUSES.search(output):
-        return match[0][:300]
     lines = [line.removeprefix("[ERROR]").strip() for line in output.splitlines()]
-    return next((line for line in lines if line), "it says nothing")[:300]
+    match = _CAUSES.search(output)
+    said = match[0].partition(" -> [Help")[0] if match else next((line for line in lines if line), "it says nothing")
+    return said if len(said) <= 200 else f"{said[:100]} … {said[-100:]}"  # what, and why

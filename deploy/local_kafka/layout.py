@@ -58,7 +58,9 @@ def read(folder: Path) -> Layout | None:
 
 def new(nodes: int) -> Layout:
     """Return a cluster that nobody has seen before, without ports."""
-    return Layout(urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode(), nodes, {})
+    first, *others = uuid.uuid4().bytes
+    raw = bytes([first & 0x7F, *others])  # so that it begins with a letter: Kafka takes "-…" for an option
+    return Layout(urlsafe_b64encode(raw).rstrip(b"=").decode(), nodes, {})
 
 
 def placed(layout: Layout, listeners: Sequence[str], port: int | None) -> Layout:

@@ -251,7 +251,7 @@ class Embedded:
         ends = await self.ends(topic)  # first: what is appended after it shows in the batches
         return {p: await self._scanner.start(number, p, end) for p, end in ends.items()}
 
-    async def read(self, topic: str, start: Mapping[int, int] | None = None) -> AsyncIterator[Sequence[Stored]]:
+    async def read(self, topic: str, start: Mapping[int, int] | None = None) -> AsyncGenerator[Sequence[Stored]]:
         number = self.topic_id(topic)
         for partition, end in (await self.ends(topic)).items():
             position = (start or {}).get(partition, 0)

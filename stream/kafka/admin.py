@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import aiokafka.errors as kafka
@@ -129,13 +129,17 @@ class Admin:
         if not names:
             return {}
         resources = [ConfigResource(kind, name) for name in names]
-        found: dict[str, dict[str, str]] = {}
-        for answer in await self._ask(lambda: self._client.describe_configs(resources)):
-            for code, _, _, name, entries, *_ in answer.resources:
-                if code:
-                    raise translation(kafka.for_code(code)(name), f"the configs of {name} cannot be read")
-                found[name] = {entry[0]: entry[1] for entry in entries}
-        return found
+
+        async def question() -> dict[str, dict[str, str]]:
+            found: dict[str, dict[str, str]] = {}
+            for answer in await self._client.describe_configs(resources):
+                for code, _, _, name, entries, *_ in answer.resources:
+                    if code:  # also of a topic just made, which the broker that was asked does not know yet
+                        raise translation(kafka.for_code(code)(name), f"the configs of {name} cannot be read")
+                    found[name] = {entry[0]: entry[1] for entry in entries}
+            return found
+
+        return await self._ask(question)
 
     # --- offsets
 
@@ -158,17 +162,23 @@ class Admin:
 
     async def committed(self, group: str, topic: str, partitions: Iterable[int]) -> dict[int, OffsetAndMetadata | None]:
         """Return what a group has committed on each of the partitions; None where it has nothing."""
-        wanted = [TopicPartition(topic, partition) for partition in partitions]
+        found = await self.committed_at(group, [TopicPartition(topic, partition) for partition in partitions])
+        return {tp.partition: at for tp, at in found.items()}
+
+    async def committed_at(
+        self, group: str, wanted: Sequence[TopicPartition]
+    ) -> dict[TopicPartition, OffsetAndMetadata | None]:
+        """As `committed`, of several topics."""
 
         async def question() -> dict[TopicPartition, OffsetAndMetadata]:
-            found = await self._client.list_consumer_group_offsets(group, partitions=wanted)
+            found = await self._client.list_consumer_group_offsets(group, partitions=list(wanted))
             if not found.keys() >= set(wanted):
                 # aiokafka does not look at the error of the whole answer; nothing committed is an offset of -1.
                 raise BrokerDown(f"{self._cluster.url}: the coordinator of group {group} is not ready")
             return found
 
         found = await self._ask(question)
-        return {tp.partition: found[tp] if found[tp].offset >= 0 else None for tp in wanted}
+        return {tp: found[tp] if found[tp].offset >= 0 else None for tp in wanted}
 
     async def delete_before(self, topic: str, offsets: Mapping[int, int]) -> None:
         """Delete the records below the offsets, for good."""

@@ -2,7 +2,9 @@
 
 import asyncio
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+from aiokafka.structs import TopicPartition
 
 from stream.bus import Message
 from stream.errors import BrokerDown, LeaseLost, TooLarge
@@ -11,10 +13,10 @@ from stream.kafka.place import Place
 
 
 class KafkaAppender:
-    """`stream.bus.Appender`. `owner` has begun.
+    """`stream.bus.Appender`. `begin` comes first.
 
     A step whose fate is unknown is found out by a mark that is committed with it: a token of its own, as metadata of
-    an offset of the appender's own group.
+    an offset of the appender's own group. A mark that is not ours tells that somebody else has taken over.
     """
 
     def __init__(self, place: Place, name: str, owner: Owner) -> None:
@@ -23,9 +25,18 @@ class KafkaAppender:
         self._group = place.group(f"appender.{name}")
         self._owner = owner
         self._over = False
+        self._marks: Mapping[str, str] = {}  # as we left them, by topic
         self._doubt: tuple[Mark, Sequence[Message]] | None = None
         self._steps: set[asyncio.Task[None]] = set()
         self._turn = asyncio.Lock()
+
+    async def begin(self) -> None:
+        """Take the name over.
+
+        Raises:  as `Owner.begin`.
+        """
+        await self._owner.begin()
+        self._marks = await self._found()
 
     def refusal(self, message: Message) -> str | None:
         return self._place.refusal(message)
@@ -43,27 +54,57 @@ class KafkaAppender:
             if not messages or (not self._owner.well and await self._is_written(messages)):
                 return
             names = await self._place.names(messages)
-            mark = Mark(self._group, names[messages[0].topic], 0, 0, uuid.uuid4().hex)
             try:
-                await self._owner.write(messages, names, mark)
-            except BrokerDown:
-                self._doubt = (mark, messages)
-                raise
-            except LeaseLost:
-                self._over = True
-                raise
+                await self._write(messages, names)
             except TooLarge:
                 await self._place.load_limits([*names.values()])
-                raise
+                if any(map(self._place.refusal, messages)):
+                    raise
+                # Each message is small enough: it is their batches that were made for a limit which has fallen since.
+                if not await self._is_written(messages):
+                    await self._write(messages, names)
+
+    async def _write(self, messages: Sequence[Message], names: Mapping[str, str]) -> None:
+        mark = Mark(self._group, names[messages[0].topic], 0, 0, uuid.uuid4().hex)
+        try:
+            await self._owner.write(messages, names, mark)
+        except BrokerDown:
+            self._doubt = (mark, messages)
+            raise
+        except LeaseLost:
+            self._over = True
+            raise
+        self._marks = _left(self._marks, mark)
 
     async def _is_written(self, messages: Sequence[Message]) -> bool:
-        await self._owner.begin()
-        if self._doubt is None:
+        """Take the name again after a step of unknown fate; return whether that step was this one, and written.
+
+        Raises:  LeaseLost when somebody else has written since; BrokerDown.
+        """
+        self._refuse_others(await self._found())  # before it is begun, which would fence them
+        await self._owner.begin()  # it ends what is under way
+        try:
+            found = await self._found()
+        except BaseException:
+            self._owner.discard()  # nothing may be written before that is known
+            raise
+        self._refuse_others(found)
+        doubt, self._doubt = self._doubt, None
+        if found == self._marks:
             return False
-        mark, written = self._doubt
-        found = (await self._place.admin.committed(mark.group, mark.topic, [mark.partition]))[mark.partition]
-        self._doubt = None
-        return found is not None and found.metadata == mark.metadata and written == messages
+        self._marks = found
+        return doubt is not None and doubt[1] == messages
+
+    async def _found(self) -> Mapping[str, str]:
+        """Return the marks of this name by topic."""
+        topics = await self._place.admin.topics(self._place.full(""))
+        found = await self._place.admin.committed_at(self._group, [TopicPartition(topic, 0) for topic in topics])
+        return {tp.topic: at.metadata for tp, at in found.items() if at is not None}
+
+    def _refuse_others(self, found: Mapping[str, str]) -> None:
+        if found != self._marks and (self._doubt is None or found != _left(self._marks, self._doubt[0])):
+            self._over = True
+            raise LeaseLost(f"{self._owner.what}: another owner has written")
 
     async def close(self) -> None:
         """Append no more."""
@@ -71,3 +112,8 @@ class KafkaAppender:
         if self._steps:
             await asyncio.wait({*self._steps})
         await self._owner.close()
+
+
+def _left(marks: Mapping[str, str], mark: Mark) -> Mapping[str, str]:
+    """Return the marks that stand once another one is committed."""
+    return {**marks, mark.topic: mark.metadata}

@@ -7,7 +7,6 @@ is the bitmap of what is finished above it.
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
 from types import MappingProxyType
 
@@ -21,8 +20,9 @@ from stream.kafka.appender import KafkaAppender
 from stream.kafka.cluster import Cluster
 from stream.kafka.founding import Founding
 from stream.kafka.group import Group
-from stream.kafka.lease import decoded
+from stream.kafka.lease import decoded, lost
 from stream.kafka.place import Place
+from stream.kafka.quiet import quiet
 from stream.kafka.security import KafkaConfig
 from stream.progress import Progress
 from stream.tasks import cancelled
@@ -58,8 +58,7 @@ class Kafka:
         config = config or KafkaConfig()
         cluster = Cluster.of(address, config)
         checked_namespace(namespace)
-        # It logs each try of its own, and goes on for ever: what matters of it is said by us, once.
-        logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+        quiet()
         await cluster.answers()
         admin = Admin(cluster)
         place = Place(cluster, admin, namespace, config.session_s)
@@ -132,7 +131,7 @@ class Kafka:
         appender = KafkaAppender(self._place, name, owner)
         self._appenders.add(appender)
         try:
-            await owner.begin()
+            await appender.begin()
             yield appender
         finally:
             self._appenders.discard(appender)
@@ -142,8 +141,17 @@ class Kafka:
 
     async def progress(self, stage: str, topic: str) -> Mapping[int, Progress]:
         count, name, group = await self._place.count(topic), self._place.full(topic), self._place.group(stage)
-        found = await self._place.admin.committed(group, name, range(count))
-        return {p: decoded(self._place, group, TopicPartition(name, p), at) for p, at in found.items()}
+        committed = await self._place.admin.committed(group, name, range(count))
+        without = [partition for partition, at in committed.items() if at is None]
+        if len(without) == count:
+            raise lost(self._place, group, f"{name}{without}")
+        # Partitions that were added, and that no worker has had yet, begin where their records do.
+        starts = await self._place.admin.starts(name, without) if without else {}
+        found = {partition: Progress(start) for partition, start in starts.items()}
+        for partition, at in committed.items():
+            if at is not None:
+                found[partition] = decoded(self._place, group, TopicPartition(name, partition), at)
+        return found
 
     async def ends(self, topic: str) -> Mapping[int, int]:
         return await self._place.admin.ends(self._place.full(topic), range(await self._place.count(topic)))
@@ -151,7 +159,7 @@ class Kafka:
     async def starts(self, topic: str) -> Mapping[int, int]:
         return await self._place.admin.starts(self._place.full(topic), range(await self._place.count(topic)))
 
-    def read(self, topic: str, start: Mapping[int, int] | None = None) -> AsyncIterator[Sequence[Stored]]:
+    def read(self, topic: str, start: Mapping[int, int] | None = None) -> AsyncGenerator[Sequence[Stored]]:
         return reader.read(self._place, topic, start)
 
     async def delete_before(self, topic: str, offsets: Mapping[int, int]) -> None:

@@ -3,14 +3,14 @@
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import ConsumerStoppedError, IllegalStateError, OffsetOutOfRangeError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from stream.bus import Message, Stored
-from stream.errors import BrokerDown, LeaseLost, ProgressLost, TooLarge
+from stream.errors import BrokerDown, LeaseLost, ProgressLost, TooLarge, WrongConfig
 from stream.kafka.errors import translated
 from stream.kafka.owner import Mark, Owner
 from stream.kafka.place import Place
@@ -125,19 +125,27 @@ class KafkaLease:
             if not self._owner.well and await self._is_written(progress):
                 return
             names = await self._place.names(messages)
-            mark = Mark(self._group, *self._tp, progress.watermark, progress.bitmap())
             try:
-                await self._owner.write(messages, names, mark)
-            except BrokerDown:
-                self._doubt = progress
-                raise
-            except LeaseLost:
-                self._lose()
-                raise
+                await self._write(messages, names, progress)
             except TooLarge:
                 await self._place.load_limits([*names.values()])
-                raise
-            self._written(progress)
+                if any(map(self._place.refusal, messages)):
+                    raise
+                # Each message is small enough: it is their batches that were made for a limit which has fallen since.
+                if not await self._is_written(progress):
+                    await self._write(messages, names, progress)
+
+    async def _write(self, messages: Sequence[Message], names: Mapping[str, str], progress: Progress) -> None:
+        mark = Mark(self._group, *self._tp, progress.watermark, progress.bitmap())
+        try:
+            await self._owner.write(messages, names, mark)
+        except BrokerDown:
+            self._doubt = progress
+            raise
+        except LeaseLost:
+            self._lose()
+            raise
+        self._written(progress)
 
     async def _is_written(self, progress: Progress) -> bool:
         """Take the partition again after a step of unknown fate; return whether that step was this one, and written.
@@ -145,7 +153,11 @@ class KafkaLease:
         Raises:  LeaseLost when somebody else has written since; BrokerDown.
         """
         await self._owner.begin()  # first: it ends what is under way
-        found = await committed(self._place, self._group, self._tp)
+        try:
+            found = await committed(self._place, self._group, self._tp)
+        except BaseException:
+            self._owner.discard()  # nothing may be written before that is known
+            raise
         doubt, self._doubt = self._doubt, None
         if found == self._committed:
             return False
@@ -202,7 +214,7 @@ def lost(place: Place, group: str, where: str) -> ProgressLost:
 def decoded(place: Place, group: str, tp: TopicPartition, at: OffsetAndMetadata | None) -> Progress:
     """Return the progress in a committed offset.
 
-    Raises:  ProgressLost when there is none, or its metadata is not ours.
+    Raises:  ProgressLost when there is none; WrongConfig when its metadata is not ours.
     """
     where = f"{tp.topic}[{tp.partition}]"
     if at is None:
@@ -210,7 +222,7 @@ def decoded(place: Place, group: str, tp: TopicPartition, at: OffsetAndMetadata 
     try:
         return Progress.decode(at.offset, at.metadata)
     except ValueError as err:
-        raise ProgressLost(
+        raise WrongConfig(
             f"{place.cluster.url}: progress of group {group} on {where} was committed by something else than "
             f"seedstream ({err}), and what was finished is not known any more: {_anew(group)}, and keep others out of "
             "the group"

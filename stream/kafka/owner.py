@@ -154,8 +154,9 @@ async def _transaction(
             for tp, of_partition in batches.items():
                 group.create_task(_delivered(producer, tp, of_partition))
             group.create_task(producer.send_offsets_to_transaction(at, mark.group))
-    except* KafkaError as errors:
-        raise errors.exceptions[0] from None
+    except BaseExceptionGroup as group:
+        # The first refusal makes others fail by having happened: what the broker said goes before what aiokafka says.
+        raise next((err for err in group.exceptions if isinstance(err, KafkaError)), group.exceptions[0]) from None
     await producer.commit_transaction()
 
 

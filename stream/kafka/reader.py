@@ -1,7 +1,7 @@
 """Reading a topic from where one likes to its end, outside of any group."""
 
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
@@ -18,7 +18,7 @@ STALLED_S = 60.0
 """Longer than any transaction can be open."""
 
 
-async def read(place: Place, topic: str, start: Mapping[int, int] | None) -> AsyncIterator[Sequence[Stored]]:
+async def read(place: Place, topic: str, start: Mapping[int, int] | None) -> AsyncGenerator[Sequence[Stored]]:
     """See `Bus.read`.
 
     The end is the high watermark, and reading goes on until the *position* reaches it: what an open transaction holds

@@ -1,6 +1,7 @@
 """Every way a server can fail, over real sockets, as the error that the runner acts on."""
 
 import asyncio
+import re
 import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -96,7 +97,7 @@ async def test_a_server_that_breaks_off_or_speaks_nonsense_whatever_it_is_asked_
     answer: bytes, reset: bool
 ) -> None:
     async with raw_server(answer, reset=reset) as url:
-        with pytest.raises(EndpointDown, match=r"has answered nothing .*broke"):
+        with pytest.raises(EndpointDown, match=r"answers nothing any more .*broke"):
             await ask(Endpoint(url, "m", timeout_s=5))
 
 
@@ -114,11 +115,78 @@ async def test_a_server_that_hangs_is_down_and_is_asked_once_by_all_who_wait() -
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     async with LLMClient(Endpoint(url, "m", timeout_s=0.3)) as client:
         llm = client.for_stage("s", 0)
-        with pytest.raises(EndpointDown, match="has answered nothing for"):
+        with pytest.raises(EndpointDown, match="answers nothing any more"):
             await llm.complete("r", [request(str(number)) for number in range(20)])
     assert connections == 21  # twenty requests, and one small question
     never.set()
     server.close()
+
+
+class Moody:
+    """A server that can be told what to answer: small questions, and prompts by their words."""
+
+    def __init__(self) -> None:
+        self.lives = True
+        self.answered = ""  # prompts that hold this are
+        self.asked = asyncio.Event()  # a prompt came that gets no answer
+        self._never = asyncio.Event()
+
+    @asynccontextmanager
+    async def serve(self) -> AsyncGenerator[str]:
+        server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        try:
+            yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        finally:
+            self._never.set()
+            server.close()
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        if head.startswith(b"GET"):
+            answered, answer = self.lives, b'{"data": []}'
+        else:
+            [length] = re.findall(rb"(?i)content-length: (\d+)", head)
+            answered = self.answered.encode() in await reader.readexactly(int(length))
+            answer = b'{"choices": [{"finish_reason": "stop", "text": "yes"}]}'
+        if not answered:
+            self.asked.set()
+            await self._never.wait()
+        writer.write(http("200 OK", answer, "Connection: close"))
+        writer.close()
+
+
+def asking(what: str) -> Request:
+    return Request(what, Prompt("Answer.", (), what), Sampling(0.0, 100), seed=1)
+
+
+async def test_what_a_server_answered_before_it_hung_does_not_make_it_live() -> None:
+    server = Moody()
+    server.lives, server.answered = False, "early"
+    async with server.serve() as url, LLMClient(Endpoint(url, "m", timeout_s=0.5)) as client:
+        llm = client.for_stage("s", 0)
+        late = asyncio.create_task(llm.complete("late", [asking("late")]))
+        await server.asked.wait()
+        await llm.complete("early", [asking("early")])
+        with pytest.raises(EndpointDown, match="answers nothing any more"):
+            await late
+
+
+async def test_a_request_sent_while_the_server_hung_is_not_to_blame_and_the_next_one_is() -> None:
+    server = Moody()
+    server.lives, server.answered = False, "nothing"
+    async with server.serve() as url, LLMClient(Endpoint(url, "m", timeout_s=0.5)) as client:
+        llm = client.for_stage("s", 0)
+        with pytest.raises(EndpointDown, match="answers nothing any more"):
+            await llm.complete("r", [asking("r")])
+        server.asked.clear()
+        probe = asyncio.create_task(llm.complete("r", [asking("r")]))
+        await server.asked.wait()
+        server.lives = True
+        with pytest.raises(EndpointDown, match="was silent, and answers again"):
+            await probe
+        assert not client.snapshot().down
+        with pytest.raises(RequestTimedOut):
+            await llm.complete("r", [asking("r")])
 
 
 async def test_a_refused_connection_is_an_endpoint_that_is_down() -> None:

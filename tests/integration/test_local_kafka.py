@@ -193,13 +193,29 @@ async def until(holds: Callable[[], bool]) -> None:
             await asyncio.sleep(0.05)
 
 
-async def test_three_nodes_go_on_without_one(own_kafka: MakeKafka):
+async def leader(kafka: LocalKafka, topic: str) -> int:
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
+    await admin.start()
+    try:
+        (described,) = await admin.describe_topics([topic])
+        return described["partitions"][0]["leader"]
+    finally:
+        await admin.close()
+
+
+async def test_three_nodes_go_on_without_the_leader_and_take_it_in_again(own_kafka: MakeKafka):
     own = own_kafka(3)
     await create(own, "files", replicas=3)
-    await send(own.bootstrap, "files", b"one")
-    own.node(2).kill()
-    await send(own.bootstrap, "files", b"two")
-    assert await values(own.bootstrap, "files", 2) == [b"one", b"two"]
+    async with producing(own.bootstrap) as producer, asyncio.timeout(PATIENCE_S):
+        await producer.send_and_wait("files", b"one")
+        first = await leader(own, "files")
+        own.node(first).kill()
+        await producer.send_and_wait("files", b"two")
+        assert await leader(own, "files") != first
+        assert [node.number for node in own.nodes if node.pid is None] == [first]
+        own.node(first).start()
+        await producer.send_and_wait("files", b"three")
+    assert await values(own.bootstrap, "files", 3) == [b"one", b"two", b"three"]
 
 
 async def test_clients_name_themselves_and_may_do_only_what_is_allowed(own_kafka: MakeKafka, tmp_path: Path):

@@ -1,7 +1,7 @@
 """The runner's rules for a Fold: the same decisions however the log is cut, wherever it was restarted."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -311,10 +311,10 @@ async def test_a_state_log_that_cannot_be_read_yet_is_waited_for(monkeypatch: py
     failures = iter([Unavailable("broker away")] * 3)
     read = MemoryBus.read
 
-    def failing(self: MemoryBus, topic: str):
+    def failing(self: MemoryBus, topic: str, start: Mapping[int, int] | None = None):
         for error in failures:
             raise error
-        return read(self, topic)
+        return read(self, topic, start)
 
     monkeypatch.setattr(MemoryBus, "read", failing)
     async with running(bus, stage) as run:

@@ -78,6 +78,26 @@ def test_a_wish_is_bounded() -> None:
     assert chosen(hosts, LONGEST_WISH_S) == "a"
 
 
+def test_a_silence_excuses_what_was_sent_before_its_end_and_nothing_else() -> None:
+    hosts = Hosts(["a", "b"])
+    a, b = hosts.all
+    assert hosts.heard_all_along(a, 1.0)
+    hosts.silent(a, 2.0)
+    assert hosts.down == ("a",)
+    hosts.silent(a, 3.0)
+    assert [hosts.heard_all_along(a, t) for t in (1.0, 2.5, 3.5)] == [False, False, False]
+    hosts.answered(a, 4.0)
+    hosts.answered(a, 5.0)
+    assert [hosts.heard_all_along(a, t) for t in (1.0, 3.9, 4.0, 6.0)] == [False, False, True, True]
+    assert hosts.heard_all_along(b, 1.0)
+
+
+def test_a_server_that_refuses_is_heard() -> None:
+    hosts = Hosts(["a"])
+    hosts.failed(hosts.all[0], 2.0, 10.0)
+    assert hosts.heard_all_along(hosts.all[0], 1.0)
+
+
 def test_nobody_is_asked_twice_for_one_request() -> None:
     hosts = Hosts(["a", "b"])
     assert chosen(hosts, 0.0, "a") == "b"

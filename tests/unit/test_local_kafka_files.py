@@ -95,6 +95,11 @@ def test_a_port_that_is_taken_or_does_not_exist_is_named():
         asked_ports(65_535, 2)
 
 
+def test_the_id_of_a_cluster_is_never_taken_for_an_option():
+    ids = [layout.new(1).cluster_id for _ in range(1_000)]
+    assert all(len(id_) == 22 and id_[0].isalpha() for id_ in ids) and len({*ids}) == 1_000
+
+
 def test_a_cluster_keeps_its_ports_unless_another_program_took_one(tmp_path: Path):
     first = layout.placed(layout.new(3), ["SASL"], None)
     assert {name: len(ports) for name, ports in first.ports.items()} == {PLAIN: 3, "SASL": 3, CONTROLLER: 3}

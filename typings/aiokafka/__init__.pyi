@@ -53,6 +53,7 @@ class AIOKafkaConsumer:
         session_timeout_ms: int = ...,
         heartbeat_interval_ms: int = ...,
         rebalance_timeout_ms: int | None = ...,
+        metadata_max_age_ms: int = ...,
         max_poll_interval_ms: int = ...,
         max_partition_fetch_bytes: int = ...,
         fetch_max_wait_ms: int = ...,
