@@ -5,6 +5,9 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
+# Tests and demo start hundreds of processes: each would compile all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: setup vllm base demo test soak bench lint lab requirements
 
 setup: .venv/.installed-dev
@@ -33,8 +36,9 @@ lint: setup
 	$(BIN)/lint-imports
 	$(BIN)/pyright
 
+# Two tests at a time, file by file: what the tests of a file share is made once. The longest files are collected first.
 test: lint
-	$(BIN)/pytest -m "not soak"
+	$(BIN)/pytest -m "not soak" -n 2 --dist loadfile --no-loadscope-reorder
 
 soak: setup
 	$(BIN)/pytest -m soak --timeout 3600 -s

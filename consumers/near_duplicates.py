@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from hashlib import blake2b
 
 import numpy as np
-from datasketch import MinHash
 from numpy.typing import NDArray
 
 POSTING_CAP = 64
@@ -82,6 +81,8 @@ class NearDuplicates:
     def __init__(self, threshold: float, ngram: int, num_perm: int, bands: int, rows: int) -> None:
         if bands * rows > num_perm:
             raise ValueError(f"{bands} bands of {rows} rows need {bands * rows} permutations, got {num_perm}")
+        from datasketch import MinHash  # scipy comes with it, half the start of a command that needs neither
+
         self._threshold = threshold
         self._ngram = ngram
         self._bands = bands

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from deploy.commands import evaluate, export, kafka, look, mend, recipes, serve, tools, topics, train
+from deploy.commands import evaluate, export, kafka, look, mend, prune, recipes, serve, tools, topics, train
 from deploy.commands import run as running
 from deploy.options import say
 from stream.errors import Fatal, PipelineError, Unavailable
@@ -28,7 +28,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,  # plain help: rich alone would take half of its time
 )
-for group in (running.app, mend.app, look.app, export.app, train.app, evaluate.app, serve.app, tools.app):
+for group in (running.app, mend.app, prune.app, look.app, export.app, train.app, evaluate.app, serve.app, tools.app):
     app.registered_commands += group.registered_commands
 app.add_typer(recipes.app, name="recipe")
 app.add_typer(kafka.app, name="kafka")

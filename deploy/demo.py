@@ -16,13 +16,13 @@ import typer
 
 from consumers import prompt
 from consumers.llm.render import completion_text
-from deploy.funnel import done_and_lag
 from deploy.lab import MODEL
-from deploy.outline import legs, outline
+from deploy.outline import outline
 from deploy.recipe import SOURCE_TOPIC
 from sandbox import Sandbox
 from stream.embedded import Embedded
 from stream.errors import BusMissing
+from stream.idle import lag
 
 FILES, FILES_OWN_SERVER = 600, 100
 DEMO = Path("demo")
@@ -114,7 +114,7 @@ async def state(directory: Path) -> tuple[int, int]:
         async with Embedded.open(directory, create=False) as bus:
             if SOURCE_TOPIC not in await bus.topics():
                 return 0, 0
-            lags = [(await done_and_lag(bus, leg.stage, leg.reads))[1] for leg in legs(await outline(bus)) if leg.reads]
+            lags = [await lag(bus, spec) for spec in await outline(bus)]
             return sum((await bus.ends(SOURCE_TOPIC)).values()), sum(lags)
     except BusMissing:
         return 0, 0

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from deploy import report, samples
 from deploy.effective import Difference, diff, stored_recipe
-from deploy.funnel import Count, funnel
+from deploy.funnel import Count, Funnel, funnel
 from deploy.lineage import in_order, lineage
 from deploy.options import put_json, say
 from deploy.outline import legs, outline
@@ -84,19 +84,19 @@ async def recipe_differences(where: Where, before: str, now: str) -> list[Differ
 async def watch(where: Where) -> None:
     """Show the funnel and its rates until interrupted."""
     async with opened(where) as (bus, specs):
+        whole = Funnel(bus, legs(specs))
         before: list[Count] = []
         looked_s = time.monotonic()
         with Live(Text("counting …"), console=report.console(), auto_refresh=False) as live:
             while True:
                 started_s = time.monotonic()
-                counts = await funnel(bus, legs(specs))
+                counts = await whole.count()
                 rates = {
                     b.stage: (c.done - b.done) / (started_s - looked_s) for b, c in zip(before, counts, strict=False)
                 }
                 live.update(report.funnel_table(counts, rates), refresh=True)
                 before, looked_s = counts, started_s
-                # Counting reads the rejects whole: a long history is not counted all the time.
-                await asyncio.sleep(max(LOOK_S, 4 * (time.monotonic() - started_s)))
+                await asyncio.sleep(LOOK_S)
 
 
 async def show(where: Where, record_id: str, as_json: bool) -> None:

@@ -7,6 +7,7 @@ import signal
 from collections.abc import AsyncGenerator, Coroutine, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from rich.console import Console
 
@@ -37,6 +38,7 @@ class Work:
     limit: int | None  # new files at most
     until_idle: bool  # else for ever
     local: Server | None = None  # a model's server that is ours, to be started again when it dies
+    copies: Path | None = None  # the folder for copies of state logs, if there are to be any
 
 
 class Stop:
@@ -81,7 +83,7 @@ async def run(
     stop = Stop(view)
     sources_done = asyncio.Event()
     parts: list[Coroutine[None, None, object]] = [
-        run_stage(bus, spec, settings, stats[spec.name], stop.event) for spec in work.specs
+        run_stage(bus, spec, settings, stats[spec.name], stop.event, work.copies) for spec in work.specs
     ]
     if work.local is not None:
         parts.append(work.local.watch(stop.event))

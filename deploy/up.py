@@ -75,7 +75,7 @@ async def up(asked: Start) -> int:
         if start.metrics_port is not None:
             serve(stats.values(), start.metrics_port)
         view = View(list(stats.values()), lambda: sum(pipeline.used().values(), Usage()))
-        work = running.Work(pipeline.specs, sources, start.limit, start.until_idle, pipeline.local)
+        work = running.Work(pipeline.specs, sources, start.limit, start.until_idle, pipeline.local, start.where.copies)
         async with train_beside.beside(bus, _training(start), start.where.folder, view.tell_training) as trainer:
             interrupted = await running.run(bus, work, start.plan.config.runner, stats, view, console)
             if trainer is not None and start.until_idle and not interrupted:

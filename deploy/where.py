@@ -40,6 +40,11 @@ class Where:
 
         return Kafka.open(f"kafka://{self.bus}", self.namespace, config=self.kafka)
 
+    @property
+    def copies(self) -> Path | None:
+        """The folder for copies of state logs: where the bus is elsewhere, and a folder for this stream was named."""
+        return self.folder / "state" if isinstance(self.bus, str) and self.folder != Path() else None
+
     def of(self, namespace: str) -> "Where":
         """Return another namespace of the same bus."""
         return dataclasses.replace(self, namespace=namespace)

@@ -228,8 +228,9 @@ class Tenure:
 
     def _acceptable(self, finished: Finished) -> Finished:
         """Return an input's outcomes, or its dead letter where the bus would not take one of them."""
+        refusal = self._lease.refusal
+        if not any(map(refusal, finished.messages)):
+            return finished
         spec, stored = self._spec, finished.stored
-        messages = acceptable(
-            spec.name, spec.position(stored), stored.key, stored.value, finished.messages, self._lease.refusal
-        )
-        return finished if messages is finished.messages else Finished(stored, messages, [])
+        letter = acceptable(spec.name, spec.position(stored), stored.key, stored.value, finished.messages, refusal)
+        return Finished(stored, letter, [])

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from stream.bus import Bus, Gone, Lease
+from stream.errors import WrongConfig
 from stream.fold_worker import FoldWorker
 from stream.map_calls import Job
 from stream.map_worker import MapWorker
@@ -109,9 +110,19 @@ class _Crew:
                 elif self._stop.is_set():
                     event.release()
                 else:
+                    self._check(event.partition)
                     self._hand(event.partition).leases.put_nowait(event)
         except Exception as err:  # noqa: BLE001 - handed to `run`, which raises it
             self._fail(err)
+
+    def _check(self, partition: int) -> None:
+        """Raises:  WrongConfig for a partition that the input must not have: somebody has added it."""
+        topic = self._spec.input
+        if topic.partitions is not None and partition >= topic.partitions:
+            raise WrongConfig(
+                f"topic {topic.name} has a partition {partition}, {topic.partitions} expected: its order is the log's. "
+                "A topic cannot shrink: run in a new namespace"
+            )
 
     def _hand(self, partition: int) -> Hand:
         hand = self._hands.get(partition)

@@ -1,5 +1,6 @@
 """The topics, as a table: the whole stream on one screen. A topic on the bus is named `{namespace}.{topic}`."""
 
+import functools
 import re
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -83,6 +84,7 @@ def foreign(topic: Topic, namespace: str) -> Topic:
     return replace(topic, name=f"{namespace}/{topic.name}")
 
 
+@functools.lru_cache(maxsize=1024)  # asked for each message
 def full_name(namespace: str, name: str) -> str:
     """Return a topic's name on the bus, for `namespace`, which may name one of another namespace.
 

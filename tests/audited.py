@@ -120,16 +120,16 @@ async def feed(bus: Bus, first: int = 0, count: int = FILES) -> None:
     await ingest(bus, TOPICS["files"], [Numbered("src", first, count)], StageStats("files"), asyncio.Event())
 
 
-async def run_all(bus: Bus, *, beside: asyncio.Event | None = None) -> None:
+async def run_all(bus: Bus, *, beside: asyncio.Event | None = None, specs: Sequence[StageSpec] = SPECS) -> None:
     """Run every stage until nothing is left, and `beside` is set."""
     stop = asyncio.Event()
     async with asyncio.TaskGroup() as group, asyncio.timeout(60):
-        for spec in SPECS:
+        for spec in specs:
             group.create_task(run_stage(bus, spec, FAST, StageStats(spec.name), stop))
         if beside is not None:
             await beside.wait()
         while True:
-            for spec in SPECS:
+            for spec in specs:
                 if await lag(bus, spec):
                     break
             else:

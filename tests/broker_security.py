@@ -88,6 +88,7 @@ class Operation(enum.IntEnum):
     WRITE = 4
     CREATE = 5
     DESCRIBE = 8
+    DESCRIBE_CONFIGS = 10
 
 
 _PREFIXED, _ALLOW = 4, 3

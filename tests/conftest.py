@@ -4,10 +4,15 @@ import logging
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.brokers import kafka, namespace, own_kafka
 
 __all__ = ["kafka", "namespace", "own_kafka"]
+
+# How long an example takes says how busy the machine is, and nothing of the rule.
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
 
 
 @pytest.fixture(autouse=True)

@@ -13,14 +13,18 @@ from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from stream.errors import BrokerDown, WrongConfig
 from stream.kafka.cluster import Cluster
-from stream.kafka.errors import translated, translation
+from stream.kafka.errors import ACLS, CREATE, translated, translation
+from stream.kafka.stable_offsets import StableOffsets, committed
 
 T = TypeVar("T")
 
 PATIENCE_S = 10.0
 """One question, with all its tries: one of several brokers may be away, and a coordinator may be moving."""
 
-PAUSE_S = 0.2
+PENDING_S = 20.0
+"""The same where a transaction may be under way: that of a dead owner is aborted after 15 s."""
+
+PAUSE_S = 0.05
 
 
 class Described(NamedTuple):
@@ -94,10 +98,24 @@ class Admin:
         error = kafka.for_code(code)
         if not code or error is kafka.TopicAlreadyExistsError:
             return not code
+        if error is kafka.TopicAuthorizationFailedError:
+            raise WrongConfig(f"topic {name} cannot be created: this user needs {CREATE}")
         refused = translation(error(), f"topic {name} cannot be created")
         if isinstance(refused, BrokerDown) and not error.retriable:
             raise WrongConfig(f"topic {name} cannot be created: {error.__name__} {said}")
         raise refused
+
+    async def check_visible(self, topic: str) -> None:
+        """Ask whether the user may see a topic of this name, be it there or not: a listing leaves out without a word
+        what he may not.
+
+        Raises:  WrongConfig when not.
+        """
+        resource = ConfigResource(ConfigResourceType.TOPIC, topic)
+        for answer in await self._ask(lambda: self._client.describe_configs([resource])):
+            for code, *_ in answer.resources:
+                if (error := kafka.for_code(code)) in ACLS:
+                    raise translation(error(), f"topic {topic} cannot be seen")
 
     async def configs(self, topics: Collection[str]) -> dict[str, dict[str, str]]:
         """Return the configs of topics, by topic."""
@@ -115,13 +133,17 @@ class Admin:
         if not names:
             return {}
         resources = [ConfigResource(kind, name) for name in names]
-        found: dict[str, dict[str, str]] = {}
-        for answer in await self._ask(lambda: self._client.describe_configs(resources)):
-            for code, _, _, name, entries, *_ in answer.resources:
-                if code:
-                    raise translation(kafka.for_code(code)(name), f"the configs of {name} cannot be read")
-                found[name] = {entry[0]: entry[1] for entry in entries}
-        return found
+
+        async def question() -> dict[str, dict[str, str]]:
+            found: dict[str, dict[str, str]] = {}
+            for answer in await self._client.describe_configs(resources):
+                for code, _, _, name, entries, *_ in answer.resources:
+                    if code:  # also of a topic just made, which the broker that was asked does not know yet
+                        raise translation(kafka.for_code(code)(name), f"the configs of {name} cannot be read")
+                    found[name] = {entry[0]: entry[1] for entry in entries}
+            return found
+
+        return await self._ask(question)
 
     # --- offsets
 
@@ -143,7 +165,8 @@ class Admin:
         return {tp.partition: found[tp] for tp in wanted}
 
     async def committed(self, group: str, topic: str, partitions: Iterable[int]) -> dict[int, OffsetAndMetadata | None]:
-        """Return what a group has committed on each of the partitions; None where it has nothing."""
+        """Return what a group has committed on each of the partitions; None where it has nothing. What a transaction
+        is about to commit is waited for."""
         found = await self.committed_at(group, [TopicPartition(topic, partition) for partition in partitions])
         return {tp.partition: at for tp, at in found.items()}
 
@@ -153,13 +176,11 @@ class Admin:
         """As `committed`, of several topics."""
 
         async def question() -> dict[TopicPartition, OffsetAndMetadata]:
-            found = await self._client.list_consumer_group_offsets(group, partitions=list(wanted))
-            if not found.keys() >= set(wanted):
-                # aiokafka does not look at the error of the whole answer; nothing committed is an offset of -1.
-                raise BrokerDown(f"{self._cluster.url}: the coordinator of group {group} is not ready")
-            return found
+            coordinator = await self._client.find_coordinator(group)
+            answer = await self._client._send_request(StableOffsets(group, wanted), coordinator)  # pyright: ignore[reportPrivateUsage]
+            return committed(answer)
 
-        found = await self._ask(question)
+        found = await self._ask(question, PENDING_S)
         return {tp: found[tp] if found[tp].offset >= 0 else None for tp in wanted}
 
     async def delete_before(self, topic: str, offsets: Mapping[int, int]) -> None:

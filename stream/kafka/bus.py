@@ -7,9 +7,10 @@ is the bitmap of what is finished above it.
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
 from types import MappingProxyType
+
+from aiokafka.structs import TopicPartition
 
 from stream.bus import Appender, Gone, Lease, Stored
 from stream.errors import BrokerDown, Fatal, WrongConfig
@@ -21,6 +22,7 @@ from stream.kafka.founding import Founding
 from stream.kafka.group import Group
 from stream.kafka.lease import decoded, lost
 from stream.kafka.place import Place
+from stream.kafka.quiet import quiet
 from stream.kafka.security import KafkaConfig
 from stream.progress import Progress
 from stream.tasks import cancelled
@@ -56,8 +58,7 @@ class Kafka:
         config = config or KafkaConfig()
         cluster = Cluster.of(address, config)
         checked_namespace(namespace)
-        # It logs each try of its own, and goes on for ever: what matters of it is said by us, once.
-        logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+        quiet()
         await cluster.answers()
         admin = Admin(cluster)
         place = Place(cluster, admin, namespace, config.session_s)
@@ -66,6 +67,8 @@ class Kafka:
         try:
             await admin.start()
             await place.load([place.full(RECIPE.name)])
+            if place.full(RECIPE.name) not in place.partitions:
+                await admin.check_visible(place.full(RECIPE.name))
             yield bus
         finally:
             await cancelled(health)
@@ -138,11 +141,16 @@ class Kafka:
 
     async def progress(self, stage: str, topic: str) -> Mapping[int, Progress]:
         count, name, group = await self._place.count(topic), self._place.full(topic), self._place.group(stage)
-        found: dict[int, Progress] = {}
-        for partition, at in (await self._place.admin.committed(group, name, range(count))).items():
-            if at is None:
-                raise lost(self._place, group, f"{name}[{partition}]")
-            found[partition] = decoded(at, f"{name}[{partition}] of group {group}")
+        committed = await self._place.admin.committed(group, name, range(count))
+        without = [partition for partition, at in committed.items() if at is None]
+        if len(without) == count:
+            raise lost(self._place, group, f"{name}{without}")
+        # Partitions that were added, and that no worker has had yet, begin where their records do.
+        starts = await self._place.admin.starts(name, without) if without else {}
+        found = {partition: Progress(start) for partition, start in starts.items()}
+        for partition, at in committed.items():
+            if at is not None:
+                found[partition] = decoded(self._place, group, TopicPartition(name, partition), at)
         return found
 
     async def ends(self, topic: str) -> Mapping[int, int]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aiokafka.conn import create_conn
+from aiokafka.protocol.metadata import MetadataRequest
 
 from stream.errors import BrokerDown, DependencyDown, WrongConfig
 from stream.kafka.errors import translated
@@ -59,7 +60,7 @@ class Cluster:
     async def answers(self) -> None:
         """Wait until one of the servers answers.
 
-        Raises:  DependencyDown when none has after START_S; WrongConfig when one refuses the login.
+        Raises:  DependencyDown when none has after START_S; WrongConfig when one refuses the login, or is not trusted.
         """
         end_s = time.monotonic() + START_S
         while True:
@@ -72,8 +73,7 @@ class Cluster:
                 else:
                     return
             if time.monotonic() + TRY_S / 2 > end_s:
-                hint = "is the broker up, and does it speak TLS as [kafka] says?"
-                raise DependencyDown(f"{self.url} does not answer ({'; '.join(why)}): {hint}")
+                raise DependencyDown(f"{self.url} does not answer ({'; '.join(why)}): {self._doubt()}")
             await asyncio.sleep(0.5)
 
     async def _ask(self, server: str) -> None:
@@ -82,10 +82,26 @@ class Cluster:
         rest = {k: v for k, v in self.client.items() if k not in {"bootstrap_servers", "request_timeout_ms"}}
         with translated(server):
             async with asyncio.timeout(TRY_S):
-                connection = await create_conn(
-                    host.strip("[]"), int(port), request_timeout_ms=int(TRY_S * 1000), **rest
-                )
-                await connection.close()
+                try:
+                    connection = await create_conn(
+                        host.strip("[]"), int(port), request_timeout_ms=int(TRY_S * 1000), **rest
+                    )
+                except ssl.SSLCertVerificationError as err:
+                    cure = "name the certificate of who signed it, a PEM file, with ca in [kafka]"
+                    said = f"its certificate is not trusted ({err.verify_message})"
+                    raise WrongConfig(f"{server}: {said}: {cure}") from err
+                try:
+                    # Who does not log in where it must is hung up on, but not before the first real question.
+                    await connection.send(MetadataRequest([]))
+                finally:
+                    await connection.close()
+
+    def _doubt(self) -> str:
+        """What may be wrong where no broker answers: a port that expects something else does not say so."""
+        tls = self.client["security_protocol"].endswith("SSL")
+        login = "" if "sasl_mechanism" in self.client else " and wants no login"
+        speaks = "TLS" if tls else "no TLS"
+        return f"is a broker up there that speaks {speaks}{login}? Else see tls and mechanism in [kafka]"
 
 
 def _tls(config: KafkaConfig) -> ssl.SSLContext:

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Generator
+from typing import cast
 
 import aiokafka.errors as kafka
 
@@ -25,15 +26,16 @@ LOGIN = (
     kafka.SaslAuthenticationFailed,
     kafka.AuthenticationMethodNotSupported,
     kafka.UnsupportedSaslMechanismError,
-    kafka.IllegalSaslStateError,
     kafka.SecurityDisabled,
 )
+
+CREATE = "Create on the cluster, or somebody who runs `seedstream topics create` for it"
 
 ACLS: dict[type[kafka.KafkaError], str] = {
     kafka.TopicAuthorizationFailedError: "Read, Write, Describe and DescribeConfigs on its topics",
     kafka.GroupAuthorizationFailedError: "Read on its groups",
     kafka.TransactionalIdAuthorizationFailed: "Write and Describe on its transactional ids",
-    kafka.ClusterAuthorizationFailedError: "Create on the cluster, or somebody who runs `topics create` for it",
+    kafka.ClusterAuthorizationFailedError: CREATE,
 }
 """What a user must be allowed, by the refusal. Each by the prefix of the namespace."""
 
@@ -45,8 +47,11 @@ def translated(what: str) -> Generator[None]:
         yield
     except kafka.KafkaError as err:
         raise translation(err, what) from err
+    except (kafka.IllegalOperation, AssertionError) as err:  # aiokafka's state after a failure that it did not tell
+        raise BrokerDown(f"{what}: {_said(err)}") from err
     except (TimeoutError, OSError) as err:
-        raise BrokerDown(f"{what}: {'no answer in time' if isinstance(err, TimeoutError) else err}") from err
+        said = "no answer in time" if isinstance(err, TimeoutError) else str(err) or "the connection was closed"
+        raise BrokerDown(f"{what}: {said}") from err
 
 
 def translation(err: BaseException, what: str) -> PipelineError:
@@ -58,15 +63,26 @@ def translation(err: BaseException, what: str) -> PipelineError:
         return LeaseLost(f"{what}: another owner has taken over, or the transaction took too long")
     if isinstance(err, TOO_LARGE):
         return TooLarge(f"{what}: the broker takes no message of this size")
+    if isinstance(err, kafka.IllegalSaslStateError):
+        return WrongConfig(f"{what}: this port takes no login: leave mechanism out of [kafka], or name one that does")
     if isinstance(err, LOGIN):
         return WrongConfig(f"{what}: login refused ({_said(err)}): see user_env, password_env and mechanism in [kafka]")
     for kind, acls in ACLS.items():
         if isinstance(err, kind):
-            named = f" on {', '.join(map(_line, err.args))}" if err.args else ""
+            named = f" ({', '.join(map(_line, err.args))})" if err.args else ""
             return WrongConfig(f"{what}: not allowed{named}: this user needs {acls}")
     if isinstance(err, kafka.UnsupportedVersionError | kafka.IncompatibleBrokerVersion):
         return Fatal(f"{what}: the broker is too old ({_said(err)}): Apache Kafka 3.8 or newer is needed")
     return BrokerDown(f"{what}: {_said(err)}")
+
+
+def _plain(said: object) -> str:
+    """What an error carries: words, or names in a set.
+
+    >>> _plain({"v1.files"})
+    'v1.files'
+    """
+    return ", ".join(sorted(map(str, cast("set[object]", said)))) if isinstance(said, set) else str(said)
 
 
 def _said(err: BaseException) -> str:
@@ -81,4 +97,5 @@ def _said(err: BaseException) -> str:
 
 
 def _line(said: object) -> str:
-    return " ".join(str(said).split())
+    """As `_plain`, on one line."""
+    return " ".join(_plain(said).split())

@@ -4,15 +4,15 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 
+from aiokafka.structs import TopicPartition
+
 from stream.errors import BrokerDown, WrongConfig
-from stream.kafka import reader
 from stream.kafka.admin import Described
+from stream.kafka.beginning import begin, has_outcomes
 from stream.kafka.layout import YEAR_MINUTES, configs, wrong_configs
-from stream.kafka.lease import lost
-from stream.kafka.owner import Mark
+from stream.kafka.lease import decoded, lost
 from stream.kafka.place import Place
 from stream.kafka.security import KafkaConfig
-from stream.progress import Progress
 from stream.topics import Topic
 
 SEEN_S = 10.0
@@ -77,30 +77,21 @@ class Founding:
         without = [partition for partition, at in found.items() if at is None]
         if not without:
             return
-        if not new and await self._has_outcomes(stage):
+        if not new and await has_outcomes(place, stage, topic, without):
             raise lost(place, group, f"{name}{without}")
-        starts = await place.admin.starts(name, range(count))
-        await asyncio.gather(*(self._begin_one(stage, topic, partition, starts[partition]) for partition in without))
+        await asyncio.gather(*(self._begin_one(stage, topic, partition) for partition in without))
 
-    async def _begin_one(self, stage: str, topic: str, partition: int, start: int) -> None:
+    async def _begin_one(self, stage: str, topic: str, partition: int) -> None:
         """As its owner: so a worker that began in the meantime is not set back."""
-        place, name, group = self._place, self._place.full(topic), self._place.group(stage)
+        place = self._place
         owner = place.owner(stage, topic, str(partition))
         try:
             await owner.begin()
-            if (await place.admin.committed(group, name, [partition]))[partition] is None:
-                await owner.write([], {}, Mark(group, name, partition, start, Progress().bitmap()))
+            found = await place.admin.committed(place.group(stage), place.full(topic), [partition])
+            if found[partition] is None:
+                await begin(place, owner, stage, topic, partition)
         finally:
             await owner.close()
-
-    async def _has_outcomes(self, stage: str) -> bool:
-        """Tell whether anything on the bus was made by a stage. Reads all there is: asked only when progress lacks."""
-        prefix = self._place.full("")
-        for name in await self._place.admin.topics(prefix):
-            async for batch in reader.read(self._place, name.removeprefix(prefix), None):
-                if any(stored.cause is not None and stored.cause.stage == stage for stored in batch):
-                    return True
-        return False
 
     # --- differences
 
@@ -138,7 +129,14 @@ class Founding:
             return []  # the topic itself is named as missing
         found = await place.admin.committed(group, name, range(count))
         without = [partition for partition, at in found.items() if at is None]
-        return [str(lost(place, group, f"{name}{without}"))] if without else []
+        lines = [str(lost(place, group, f"{name}{without}"))] if without else []
+        for partition, at in found.items():
+            try:
+                if at is not None:
+                    decoded(place, group, TopicPartition(name, partition), at)
+            except WrongConfig as err:
+                lines.append(str(err))
+        return lines
 
     async def _broker_lines(self) -> list[str]:
         """What is wrong with the brokers' own config, where it may be read."""

@@ -9,7 +9,7 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import AsyncGenerator, Collection, Set
+from collections.abc import AsyncGenerator, Collection, Coroutine, Set
 
 import aiokafka.errors as kafka
 from aiokafka import AIOKafkaConsumer
@@ -18,9 +18,10 @@ from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitio
 from aiokafka.structs import TopicPartition
 
 from stream.bus import Gone, Lease
-from stream.errors import Fatal, PipelineError, Unavailable
+from stream.errors import Unavailable
+from stream.kafka.beginning import taken
 from stream.kafka.errors import translated
-from stream.kafka.lease import KafkaLease, committed
+from stream.kafka.lease import KafkaLease
 from stream.kafka.place import Place
 from stream.retry import backoff_s
 from stream.tasks import cancelled
@@ -39,6 +40,9 @@ RETAKE = 0.4
 """Of a session, before a lost lease is taken again: longer than a heartbeat, so that a zombie learns first that it is
 one."""
 
+LOOK = 3.0
+"""Sessions after which it is looked whether the topic was given more partitions. aiokafka's default is five minutes."""
+
 WATCH_S = 5.0
 STUCK_S = 45.0
 """A fetch that brings nothing for so long, though committed records are there, will never bring any
@@ -56,7 +60,7 @@ class Group(ConsumerRebalanceListener):
         self._stage = stage
         self._topic = topic
         self._name = place.full(topic)
-        self._changes: asyncio.Queue[Lease | Gone | PipelineError] = asyncio.Queue()
+        self._changes: asyncio.Queue[Lease | Gone | Exception] = asyncio.Queue()
         self._leases: dict[int, KafkaLease] = {}
         self._keepers: set[asyncio.Task[None]] = set()
         self._had: Set[int] = frozenset()  # the partitions of the last generation
@@ -67,12 +71,19 @@ class Group(ConsumerRebalanceListener):
     async def changes(self) -> AsyncGenerator[Lease | Gone]:
         """See `Bus.leases`."""
         await self._place.count(self._topic)
-        self._watching = asyncio.create_task(self._watch())
+        self._watching = asyncio.create_task(self._told(self._watch()))
         while True:
             change = await self._changes.get()
-            if isinstance(change, PipelineError):
+            if isinstance(change, Exception):
                 raise change
             yield change
+
+    async def _told(self, work: Coroutine[None, None, None]) -> None:
+        """Do work of the background; what it raises, the owner of the leases is told."""
+        try:
+            await work
+        except Exception as err:  # noqa: BLE001 - handed to `changes`, which raises it
+            self._changes.put_nowait(err)
 
     # --- joining and leaving
 
@@ -89,6 +100,7 @@ class Group(ConsumerRebalanceListener):
             session_timeout_ms=int(self._place.session_s * 1000),
             heartbeat_interval_ms=int(self._place.session_s * 300),
             rebalance_timeout_ms=int(REBALANCE_S * 1000),
+            metadata_max_age_ms=int(LOOK * self._place.session_s * 1000),
             max_poll_interval_ms=NEVER_MS,  # it would count our own pauses; the watch below looks at what matters
             **self._place.cluster.client,
         )
@@ -141,7 +153,7 @@ class Group(ConsumerRebalanceListener):
             self._changes.put_nowait(Gone(partition))
         self._had = partitions
         for partition in sorted(partitions):
-            keeper = asyncio.create_task(self._keep(partition), name=f"{self._stage}-{partition}-keeper")
+            keeper = asyncio.create_task(self._told(self._keep(partition)), name=f"{self._stage}-{partition}-keeper")
             self._keepers.add(keeper)
             keeper.add_done_callback(self._keepers.discard)
 
@@ -172,9 +184,6 @@ class Group(ConsumerRebalanceListener):
                     log.warning("%s waits to take partition %d: %s", self._stage, partition, err)
                 await asyncio.sleep(backoff_s(failures, 0.2, 5.0, random.random()))
                 continue
-            except PipelineError as err:
-                self._changes.put_nowait(err)
-                return
             if lease is None:
                 return
             failures = 0
@@ -196,7 +205,7 @@ class Group(ConsumerRebalanceListener):
         owner = self._place.owner(self._stage, self._topic, str(partition))
         try:
             await owner.begin()
-            progress = await committed(self._place, self._place.group(self._stage), tp)
+            progress = await taken(self._place, owner, self._stage, self._topic, partition)
             consumer.seek(tp, progress.watermark)
         except BaseException as err:
             self._later(asyncio.create_task(owner.close()))
@@ -226,9 +235,6 @@ class Group(ConsumerRebalanceListener):
                 log.debug("%s: %s", self._stage, err)
                 await asyncio.sleep(0.5)
                 continue
-            except Fatal as err:
-                self._changes.put_nowait(err)
-                return
             await asyncio.sleep(WATCH_S if self._leases else 0.5)
 
     async def _stuck(self, since_s: dict[int, tuple[int, float]]) -> Collection[int]:

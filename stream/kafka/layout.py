@@ -16,6 +16,9 @@ COMPACTED = {
     "cleanup.policy": "compact",
     "min.cleanable.dirty.ratio": "0.1",
     "segment.ms": str(DAY_MS),
+    # Longer than the longest scan: what is newer than the end that a scan goes to takes no record below it away, so a
+    # scan finds the latest record below its end for every key.
+    "min.compaction.lag.ms": str(DAY_MS),
     "max.compaction.lag.ms": str(7 * DAY_MS),
     "delete.retention.ms": str(7 * DAY_MS),  # longer than the longest scan: a scan sees each tombstone
 }
@@ -46,7 +49,7 @@ def wrong_configs(topic: Topic, found: Mapping[str, str], replication: int) -> l
     return lines
 
 
-AT_LEAST = {"min.insync.replicas", "max.message.bytes"}
+AT_LEAST = {"min.insync.replicas", "max.message.bytes", "min.compaction.lag.ms"}
 
 TUNING = {"min.cleanable.dirty.ratio", "segment.ms", "max.compaction.lag.ms", "delete.retention.ms", "compression.type"}
 """Set on new topics; another value breaks no promise."""

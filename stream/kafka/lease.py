@@ -10,7 +10,7 @@ from aiokafka.errors import ConsumerStoppedError, IllegalStateError, OffsetOutOf
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from stream.bus import Message, Stored
-from stream.errors import BrokerDown, LeaseLost, ProgressLost, TooLarge
+from stream.errors import BrokerDown, LeaseLost, ProgressLost, TooLarge, WrongConfig
 from stream.kafka.errors import translated
 from stream.kafka.owner import Mark, Owner
 from stream.kafka.place import Place
@@ -97,6 +97,10 @@ class KafkaLease:
         """Hand out what a bitmap above the committed watermark has room for."""
         last = self._committed.reach
         ready: list[Stored] = []
+        if self._held and len(self._held) <= limit and self._held[-1].offset <= last:
+            ready.extend(self._held)
+            self._held.clear()
+            return ready
         while self._held and len(ready) < limit and self._held[0].offset <= last:
             ready.append(self._held.popleft())
         return ready
@@ -195,28 +199,35 @@ async def committed(place: Place, group: str, tp: TopicPartition) -> Progress:
     Raises:  ProgressLost when there is none; BrokerDown.
     """
     at = (await place.admin.committed(group, tp.topic, [tp.partition]))[tp.partition]
-    if at is None:
-        raise lost(place, group, f"{tp.topic}[{tp.partition}]")
-    return decoded(at, f"{tp.topic}[{tp.partition}] of group {group}")
+    return decoded(place, group, tp, at)
 
 
 def lost(place: Place, group: str, where: str) -> ProgressLost:
     """Return the error of progress that is not there."""
-    stage = group.partition(".")[2]
     return ProgressLost(
         f"{place.cluster.url}: group {group} has no committed progress on {where}. It was never made (seedstream "
         "topics create), or the brokers dropped it, offsets.retention.minutes after the last worker left. Beginning "
-        f"again would do all again: run `seedstream replay {stage} --into NAMESPACE`, and let brokers keep offsets for "
-        "a year"
+        f"again would do all again: {_anew(group)}, and let brokers keep offsets for a year"
     )
 
 
-def decoded(at: OffsetAndMetadata, what: str) -> Progress:
+def decoded(place: Place, group: str, tp: TopicPartition, at: OffsetAndMetadata | None) -> Progress:
     """Return the progress in a committed offset.
 
-    Raises:  ProgressLost when its metadata is not ours.
+    Raises:  ProgressLost when there is none; WrongConfig when its metadata is not ours.
     """
+    where = f"{tp.topic}[{tp.partition}]"
+    if at is None:
+        raise lost(place, group, where)
     try:
         return Progress.decode(at.offset, at.metadata)
     except ValueError as err:
-        raise ProgressLost(f"{what}: committed by something else than seedstream: {err}") from err
+        raise WrongConfig(
+            f"{place.cluster.url}: progress of group {group} on {where} was committed by something else than "
+            f"seedstream ({err}), and what was finished is not known any more: {_anew(group)}, and keep others out of "
+            "the group"
+        ) from err
+
+
+def _anew(group: str) -> str:
+    return f"run `seedstream replay {group.partition('.')[2]} --into NAMESPACE`"

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaConnectionError, KafkaError
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
@@ -114,10 +114,10 @@ class Owner:
     ) -> dict[TopicPartition, list[BatchBuilder]]:
         """Return the messages as record batches: a future for each record would cost more than all the rest."""
         found: dict[TopicPartition, list[BatchBuilder]] = {}
+        counts = {name: self._partitions[topic] for name, topic in topics.items()}
         for message in messages:
-            topic = topics[message.topic]
-            tp = TopicPartition(topic, partition_of(message.key, self._partitions[topic]))
             key, head = message.key.encode(), headers(message.cause)
+            tp = TopicPartition(topics[message.topic], partition_of(key, counts[message.topic]))
             batches = found.get(tp)
             if batches is None:
                 batches = found[tp] = [producer.create_batch()]
@@ -154,8 +154,9 @@ async def _transaction(
             for tp, of_partition in batches.items():
                 group.create_task(_delivered(producer, tp, of_partition))
             group.create_task(producer.send_offsets_to_transaction(at, mark.group))
-    except* KafkaError as errors:
-        raise errors.exceptions[0] from None
+    except BaseExceptionGroup as group:
+        # The first refusal makes others fail by having happened: what the broker said goes before what aiokafka says.
+        raise next((err for err in group.exceptions if isinstance(err, KafkaError)), group.exceptions[0]) from None
     await producer.commit_transaction()
 
 
@@ -180,3 +181,5 @@ async def _stopped(producer: AIOKafkaProducer) -> None:
             sender.cancel()
             await producer.client.close()
             await asyncio.wait({sender}, timeout=STOP_S)
+    # Else `stop` itself, given up above, has a task left that waits for those batches.
+    producer._message_accumulator.fail_all(KafkaConnectionError())  # pyright: ignore[reportPrivateUsage]

@@ -8,7 +8,7 @@ from stream.errors import BrokerDown, WrongConfig
 from stream.kafka.admin import Admin
 from stream.kafka.cluster import Cluster
 from stream.kafka.owner import Owner
-from stream.kafka.wire import size_bytes
+from stream.kafka.wire import at_most_bytes, size_bytes
 from stream.topics import full_name
 
 
@@ -61,9 +61,9 @@ class Place:
 
     def refusal(self, message: Message) -> str | None:
         """See `Lease.refusal`."""
-        name = self.full(message.topic)
-        limit, size = self.limits.get(name), size_bytes(message)
-        if limit is None or size <= limit:
+        name = full_name(self.namespace, message.topic)
+        limit = self.limits.get(name)
+        if limit is None or at_most_bytes(message) <= limit or (size := size_bytes(message)) <= limit:
             return None
         return f"a message of {size:,} bytes for topic {name}, which takes {limit:,} (max.message.bytes)"
 

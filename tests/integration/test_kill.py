@@ -83,7 +83,7 @@ async def start(run: Run, plan: dict[str, Any] | None = None) -> asyncio.subproc
 
 async def to_the_end(run: Run) -> None:
     process = await start(run)
-    _, err = await asyncio.wait_for(process.communicate(), 240)
+    _, err = await asyncio.wait_for(process.communicate(), 500)
     assert process.returncode == 0, err.decode()
 
 
@@ -113,7 +113,7 @@ async def killed(run: Run, plan: dict[str, Any], log_file: Path) -> str:
             await asyncio.wait_for(process.wait(), outside_s)
         except TimeoutError:
             process.kill()
-    _, err = await asyncio.wait_for(process.communicate(), 120)
+    _, err = await asyncio.wait_for(process.communicate(), 500)
     if process.returncode == 0:
         assert outside_s is not None, f"the plan {plan} never struck: {err.decode()[-2000:]}"
         return "ended by itself before the kill"

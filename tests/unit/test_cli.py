@@ -68,7 +68,7 @@ def test_the_help_of_each_command_has_an_example_of_it(command: str, capsys: pyt
     assert re.search(rf"Example: .*seedstream {re.escape(command)}\b", text)
 
 
-@pytest.mark.parametrize("command", ["prune", "dedup"])
+@pytest.mark.parametrize("command", ["dedup"])
 def test_what_is_not_there_yet_is_not_in_the_help(command: str, capsys: pytest.CaptureFixture[str]):
     assert command not in names()
     code, line = error(capsys, command)

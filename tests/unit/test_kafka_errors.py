@@ -65,7 +65,7 @@ def test_a_deadline_that_has_passed_and_a_broken_connection_are_a_broker_that_is
 
 def test_an_acl_that_lacks_names_what_it_is_about() -> None:
     error = translation(kafka.TopicAuthorizationFailedError("t.files"), "writing")
-    assert str(error).startswith("writing: not allowed on t.files: this user needs ")
+    assert str(error).startswith("writing: not allowed (t.files): this user needs ")
 
 
 def test_what_is_none_of_theirs_passes() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,15 @@ async def test_every_partition_is_worked_on() -> None:
         await run.finished(120)
     assert sorted(await emitted(bus)) == list(range(120))
     await check_conserved(bus, stage)
+
+
+async def test_a_partition_added_to_an_input_whose_order_is_the_logs_ends_the_stage() -> None:
+    stage = spec(Map.single(same))
+    bus = await memory_bus(stage, seeds(10), partitions=2)
+    ordered = replace(stage, input=replace(stage.input, partitions=1))
+    async with running(bus, ordered) as run:
+        with pytest.raises(WrongConfig, match=r"functions has a partition 1, 1 expected.*in a new namespace"):
+            await run.task
 
 
 async def test_a_second_owner_of_a_stage_is_refused_and_the_first_goes_on() -> None:

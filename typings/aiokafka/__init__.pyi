@@ -13,9 +13,13 @@ class AIOKafkaClient:
 class Sender:
     sender_task: asyncio.Task[None] | None
 
+class MessageAccumulator:
+    def fail_all(self, exception: Exception) -> None: ...
+
 class AIOKafkaProducer:
     client: AIOKafkaClient
     _sender: Sender
+    _message_accumulator: MessageAccumulator
     def __init__(
         self,
         *,
@@ -53,6 +57,7 @@ class AIOKafkaConsumer:
         session_timeout_ms: int = ...,
         heartbeat_interval_ms: int = ...,
         rebalance_timeout_ms: int | None = ...,
+        metadata_max_age_ms: int = ...,
         max_poll_interval_ms: int = ...,
         max_partition_fetch_bytes: int = ...,
         fetch_max_wait_ms: int = ...,

@@ -1,6 +1,9 @@
 from typing import Any
 
+from aiokafka.protocol.metadata import MetadataRequest
+
 class AIOKafkaConnection:
+    async def send(self, request: MetadataRequest) -> Any: ...
     def close(self) -> Any: ...
 
 async def create_conn(
