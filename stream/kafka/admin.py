@@ -14,13 +14,17 @@ from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from stream.errors import BrokerDown, WrongConfig
 from stream.kafka.cluster import Cluster
 from stream.kafka.errors import ACLS, CREATE, translated, translation
+from stream.kafka.stable_offsets import StableOffsets, committed
 
 T = TypeVar("T")
 
 PATIENCE_S = 10.0
 """One question, with all its tries: one of several brokers may be away, and a coordinator may be moving."""
 
-PAUSE_S = 0.2
+PENDING_S = 20.0
+"""The same where a transaction may be under way: that of a dead owner is aborted after 15 s."""
+
+PAUSE_S = 0.05
 
 
 class Described(NamedTuple):
@@ -161,7 +165,8 @@ class Admin:
         return {tp.partition: found[tp] for tp in wanted}
 
     async def committed(self, group: str, topic: str, partitions: Iterable[int]) -> dict[int, OffsetAndMetadata | None]:
-        """Return what a group has committed on each of the partitions; None where it has nothing."""
+        """Return what a group has committed on each of the partitions; None where it has nothing. What a transaction
+        is about to commit is waited for."""
         found = await self.committed_at(group, [TopicPartition(topic, partition) for partition in partitions])
         return {tp.partition: at for tp, at in found.items()}
 
@@ -171,13 +176,11 @@ class Admin:
         """As `committed`, of several topics."""
 
         async def question() -> dict[TopicPartition, OffsetAndMetadata]:
-            found = await self._client.list_consumer_group_offsets(group, partitions=list(wanted))
-            if not found.keys() >= set(wanted):
-                # aiokafka does not look at the error of the whole answer; nothing committed is an offset of -1.
-                raise BrokerDown(f"{self._cluster.url}: the coordinator of group {group} is not ready")
-            return found
+            coordinator = await self._client.find_coordinator(group)
+            answer = await self._client._send_request(StableOffsets(group, wanted), coordinator)  # pyright: ignore[reportPrivateUsage]
+            return committed(answer)
 
-        found = await self._ask(question)
+        found = await self._ask(question, PENDING_S)
         return {tp: found[tp] if found[tp].offset >= 0 else None for tp in wanted}
 
     async def delete_before(self, topic: str, offsets: Mapping[int, int]) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaConnectionError, KafkaError
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
@@ -181,3 +181,5 @@ async def _stopped(producer: AIOKafkaProducer) -> None:
             sender.cancel()
             await producer.client.close()
             await asyncio.wait({sender}, timeout=STOP_S)
+    # Else `stop` itself, given up above, has a task left that waits for those batches.
+    producer._message_accumulator.fail_all(KafkaConnectionError())  # pyright: ignore[reportPrivateUsage]

@@ -1,19 +1,20 @@
-"""aiokafka tells of each of its troubles, again and again: what matters of them is said by us, once."""
+"""What aiokafka would tell a user by itself, and need not: what matters of it is said by us, once."""
 
-import asyncio
 import logging
-from typing import Any
 
 from aiokafka.errors import KafkaError
 
 
 def quiet() -> None:
-    """Keep aiokafka silent, for as long as the running loop lives."""
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-    asyncio.get_running_loop().set_exception_handler(_unheard)
+    """Let the log be free of it. Idempotent."""
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it logs each try of its own, and goes on for ever
+    logging.getLogger("asyncio").addFilter(_matters)
 
 
-def _unheard(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Of one refusal aiokafka makes the failure of every future that waits, also of those that nobody asks any more."""
-    if not isinstance(context.get("exception"), KafkaError):
-        loop.default_exception_handler(context)
+def _matters(record: logging.LogRecord) -> bool:
+    """Tell whether a record of asyncio's is more than a future of aiokafka's own that nobody can have awaited.
+
+    When a producer is fenced each batch that it held leaves one behind, and asyncio a traceback for each.
+    """
+    error = record.exc_info[1] if record.exc_info else None
+    return not (isinstance(error, KafkaError) and record.getMessage().startswith("Future exception was never"))

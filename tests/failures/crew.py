@@ -191,11 +191,12 @@ class Crew:
         return "\n".join(member.log()[-2_000:] for member in self.members if member.runs)
 
     async def dismissed(self) -> None:
-        """End every worker in good order."""
+        """End every worker in good order. None has bothered its user with a traceback."""
         for member in self.members:
             if member.runs:
                 member.signal(signal.SIGTERM)
                 assert await member.ended() == 0, member.log()
+            assert "Traceback" not in member.log(), member.log()
 
     async def close(self) -> None:
         for member in self.members:

@@ -13,9 +13,13 @@ class AIOKafkaClient:
 class Sender:
     sender_task: asyncio.Task[None] | None
 
+class MessageAccumulator:
+    def fail_all(self, exception: Exception) -> None: ...
+
 class AIOKafkaProducer:
     client: AIOKafkaClient
     _sender: Sender
+    _message_accumulator: MessageAccumulator
     def __init__(
         self,
         *,
