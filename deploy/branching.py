@@ -32,7 +32,8 @@ class Branched:
     parent: str
     stages: tuple[str, ...]  # that run there, the first one first
     reads: str  # the topic of the first one, by its name on the bus
-    waiting: int  # offsets of that topic that hold its input, at most
+    waiting: int  # offsets of that topic
+    dense: bool  # whether each of them holds a record
     pruned: int  # records of that topic that are gone
 
 
@@ -71,7 +72,7 @@ async def branch(where: Where, stage: str, into: str, flags: Flags) -> Branched:
         starts, ends = await child.starts(reads), await child.ends(reads)
         waiting = sum(end - starts[partition] for partition, end in ends.items())
         names = tuple(plan.name for plan in recipe.stages)
-        return Branched(into, where.namespace, names, full_name(into, reads), waiting, pruned)
+        return Branched(into, where.namespace, names, full_name(into, reads), waiting, child.dense, pruned)
 
 
 def _with_recipe(flags: Flags, stored: RecipeText) -> Flags:
@@ -128,7 +129,8 @@ def tell(begun: Branched, where: Where, as_json: bool) -> None:
         put_json(begun)
         return
     first, *rest = begun.stages
-    print(f"namespace {begun.namespace} begins: {first} reads {begun.waiting:,} records of {begun.reads}")
+    count = f"{'' if begun.dense else 'at most '}{begun.waiting:,} records"
+    print(f"namespace {begun.namespace} begins: {first} reads {count} of {begun.reads}")
     if begun.pruned:
         say(f"{begun.pruned:,} more were pruned from it, and cannot be read again")
     if rest:

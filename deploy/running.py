@@ -106,7 +106,8 @@ async def _feed(
     if not stop.is_set():
         view.note = "" if work.until_idle else "waiting for more input; Ctrl-C ends"
         if not work.until_idle:
-            log.info("all sources are read; the stages go on, and wait for more input until Ctrl-C")
+            read = "all sources are read; " if work.sources else ""
+            log.info("%sthe stages go on, and wait for more input until Ctrl-C", read)
 
 
 async def _stop_when_idle(bus: Bus, work: Work, sources_done: asyncio.Event, stop: asyncio.Event) -> None:

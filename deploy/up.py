@@ -144,7 +144,8 @@ async def _tell_rest(bus: Bus, specs: Sequence[StageSpec]) -> None:
     """Say what an earlier run left."""
     left = {spec.name: await lag(bus, spec) for spec in specs}
     waiting = ", ".join(f"{name} {count:,}" for name, count in left.items() if count)
-    log.info("going on with namespace %s; inputs left by an earlier run: %s", bus.namespace, waiting or "none")
+    most = "" if bus.dense else ", at most"  # offsets are counted, and a bus may need some for itself
+    log.info("going on with namespace %s; inputs left by an earlier run%s: %s", bus.namespace, most, waiting or "none")
 
 
 async def _tell_end(bus: Bus, start: Start, sources: Sequence[Directory], used: Mapping[str, Usage]) -> None:

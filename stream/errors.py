@@ -101,8 +101,6 @@ class LeaseLost(Fatal):
 class ProgressLost(Fatal):
     """The committed progress of a stage has vanished. Starting over would do everything again."""
 
-    exit_code = 2
-
 
 class DependencyDown(Fatal):
     """A dependency could not be reached within the budget at start."""

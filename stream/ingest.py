@@ -6,17 +6,17 @@ Its items are numbered in the order in which they were first sent; that number i
 
 import asyncio
 import logging
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from stream.bus import Appender, Bus, Message
 from stream.codec import decode
-from stream.errors import Permanent
+from stream.errors import Fatal, Permanent, TooLarge
 from stream.metrics import StageStats
-from stream.outcomes import dead_letter, outcome_messages, state_message, topics
+from stream.outcomes import acceptable, dead_letter, outcome_messages, state_message, topics
 from stream.records import FileId, Kept, SourceFile, StateChange
 from stream.retry import Gate
 from stream.stage import Outcome
@@ -90,6 +90,15 @@ async def ingest(
     return stats.emitted - start
 
 
+class _Numbered(NamedTuple):
+    """An item with its number and what became of it."""
+
+    number: int
+    file_id: FileId
+    messages: list[Message]
+    reasons: list[str]  # of its rejects
+
+
 async def _ingest_one(
     appender: Appender,
     topic: Topic,
@@ -106,25 +115,50 @@ async def _ingest_one(
         chunk = await asyncio.to_thread(take, items, size)
         if not chunk:
             return
-        messages: list[Message] = []
-        entries: list[Kept] = []
-        reasons: list[str] = []
+        numbered: list[_Numbered] = []
         for item in chunk:
             if item.file_id in before.ids:
                 continue  # come upon twice: by another source of this name, or on another path
-            position = (source.name, 0, before.next)
-            try:
-                messages += outcome_messages(topic.name, topic.name, position, item.file_id, item.outcome)
-                reasons += [reject.reason for reject in item.outcome.rejected]
-            except Permanent as err:
-                messages += dead_letter(topic.name, position, item.file_id, b"", err)
-            entries.append(Kept(before.next, item.file_id, ""))
+            numbered.append(_numbered(topic, source, before.next, item))
             before.ids.add(item.file_id)
             before.next += 1
-        if not entries:
+        if not numbered:
             continue
-        messages.append(state_message(topic.name, source.name, 0, entries))
-        await gate.call(lambda: appender.append(messages))  # noqa: B023 - awaited here
-        written = topics(messages)
-        stats.committed(len(entries), written, topic.name, reasons)
+        written, reasons = await _append(appender, topic, source, numbered, gate)
+        stats.committed(len(numbered), written, topic.name, reasons)
         room = None if room is None else room - written[topic.name]
+
+
+def _numbered(topic: Topic, source: Source, number: int, item: Item) -> _Numbered:
+    position = (source.name, 0, number)
+    try:
+        messages = outcome_messages(topic.name, topic.name, position, item.file_id, item.outcome)
+    except Permanent as err:
+        return _Numbered(number, item.file_id, dead_letter(topic.name, position, item.file_id, b"", err), [])
+    return _Numbered(number, item.file_id, messages, [reject.reason for reject in item.outcome.rejected])
+
+
+async def _append(
+    appender: Appender, topic: Topic, source: Source, numbered: Sequence[_Numbered], gate: Gate
+) -> tuple[Counter[str], list[str]]:
+    """Append items and their entries in the state log as one step, those that the bus would not take as dead letters;
+    return how many messages went to each topic, and the reasons of the rejects."""
+
+    def fitted(item: _Numbered) -> _Numbered:
+        position, messages = (source.name, 0, item.number), item.messages
+        fitting = acceptable(topic.name, position, item.file_id, messages[0].value, messages, appender.refusal)
+        return item if fitting is messages else item._replace(messages=fitting, reasons=[])
+
+    state = state_message(topic.name, source.name, 0, [Kept(item.number, item.file_id, "") for item in numbered])
+    items = [fitted(item) for item in numbered]
+    while True:
+        messages = [*(message for item in items for message in item.messages), state]
+        try:
+            await gate.call(lambda: appender.append(messages))  # noqa: B023 - awaited here
+        except TooLarge as err:  # the limit of a topic is another than it was
+            mended = [fitted(item) for item in items]
+            if mended == items:
+                raise Fatal(f"topic {topic.name}: the bus refuses a step, and no item in it: {err}") from err
+            items = mended
+        else:
+            return topics(messages), [reason for item in items for reason in item.reasons]

@@ -26,6 +26,7 @@ class MapWorker:
         """
         tenure = Tenure(self._job, lease, self._calls, self._left, self._fatal, self._count)
         self._tenure, self._left = tenure, []
+        self._count()  # what was committed after all is no longer held
         try:
             await tenure.run(stop)
         finally:

@@ -40,9 +40,11 @@ def spec(shape: Map[Any, Any] | Fold[Any, Any, Any], name: str = "typed") -> Sta
     return StageSpec(name, INPUT, OUTPUT, shape)
 
 
-async def memory_bus(stage: StageSpec, records: Sequence[Record] = (), partitions: int = 1) -> MemoryBus:
-    """A bus with the topics of a stage, and its input."""
-    bus = MemoryBus(Disk(), partitions=partitions)
+async def memory_bus(
+    stage: StageSpec, records: Sequence[Record] = (), partitions: int = 1, *, shared: bool = False
+) -> MemoryBus:
+    """A bus with the topics of a stage, and its input; `shared` as a broker is."""
+    bus = MemoryBus(Disk(shared), partitions=partitions)
     await bus.create(stage.topics())
     await send(bus, records, stage.input.name)
     return bus
@@ -64,7 +66,7 @@ class Run:
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until `condition` holds; what ends the stage before is raised."""
         await until(lambda: condition() or self.task.done())
-        if self.task.done() and not self.stop.is_set():
+        if self.task.done() and not self.task.cancelled():
             self.task.result()
         assert condition()
 

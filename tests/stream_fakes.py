@@ -40,11 +40,13 @@ class MemoryLease:
             log = self.bus.log(self.topic)[self.partition]
             left = [s for s in log[first_from(log, self.position) :] if s.offset not in self.progress]
             fresh = [stored for stored in left[:limit] if stored.offset <= self._reach]
-            left = left[len(fresh) :]
-            position = left[0].offset if left else max(self.position, log.end)
-            if fresh or position > self.position:
-                self.position = position
+            if fresh:
+                self.position = fresh[-1].offset + 1
                 return fresh
+            position = left[0].offset if left else log.end  # over marks, as a broker's client: in a turn of its own
+            if position > self.position:
+                self.position = position
+                return ()
             await arrived.wait()
 
     async def commit(self, messages: Sequence[Message], progress: Progress) -> None:
@@ -218,6 +220,12 @@ class MemoryBus:
         if progress is not None:
             stage, topic, partition, at = progress
             self.disk.progress[self._full(stage), topic, partition] = at
+
+    def limit(self, topic: str, limit_bytes: int, *, known: bool = True) -> None:
+        """Take no larger records in a topic from now on; this client is told, or is to find out."""
+        self.disk.limits[self._full(topic)] = limit_bytes
+        if known:
+            self._known_limits = dict(self.disk.limits)
 
     def refusal(self, message: Message) -> str | None:
         """By the limits as they were when a message was last found too large, as with a broker's."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from aiokafka.structs import TopicPartition
 
-from stream.errors import BrokerDown, ProgressLost, WrongConfig
+from stream.errors import BrokerDown, WrongConfig
 from stream.kafka.admin import Described
 from stream.kafka.beginning import begin, has_outcomes
 from stream.kafka.layout import YEAR_MINUTES, configs, wrong_configs
@@ -132,9 +132,10 @@ class Founding:
         lines = [str(lost(place, group, f"{name}{without}"))] if without else []
         for partition, at in found.items():
             try:
-                decoded(place, group, TopicPartition(name, partition), at)
-            except ProgressLost as err:
-                lines += [str(err)] if at is not None else []
+                if at is not None:
+                    decoded(place, group, TopicPartition(name, partition), at)
+            except WrongConfig as err:
+                lines.append(str(err))
         return lines
 
     async def _broker_lines(self) -> list[str]:

@@ -10,7 +10,7 @@ from aiokafka.errors import ConsumerStoppedError, IllegalStateError, OffsetOutOf
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from stream.bus import Message, Stored
-from stream.errors import BrokerDown, LeaseLost, ProgressLost, TooLarge
+from stream.errors import BrokerDown, LeaseLost, ProgressLost, TooLarge, WrongConfig
 from stream.kafka.errors import translated
 from stream.kafka.owner import Mark, Owner
 from stream.kafka.place import Place
@@ -214,7 +214,7 @@ def lost(place: Place, group: str, where: str) -> ProgressLost:
 def decoded(place: Place, group: str, tp: TopicPartition, at: OffsetAndMetadata | None) -> Progress:
     """Return the progress in a committed offset.
 
-    Raises:  ProgressLost when there is none, or its metadata is not ours.
+    Raises:  ProgressLost when there is none; WrongConfig when its metadata is not ours.
     """
     where = f"{tp.topic}[{tp.partition}]"
     if at is None:
@@ -222,7 +222,7 @@ def decoded(place: Place, group: str, tp: TopicPartition, at: OffsetAndMetadata 
     try:
         return Progress.decode(at.offset, at.metadata)
     except ValueError as err:
-        raise ProgressLost(
+        raise WrongConfig(
             f"{place.cluster.url}: progress of group {group} on {where} was committed by something else than "
             f"seedstream ({err}), and what was finished is not known any more: {_anew(group)}, and keep others out of "
             "the group"

@@ -32,15 +32,19 @@ async def read(place: Place, topic: str, start: Mapping[int, int] | None) -> Asy
     if not wanted:
         return
     consumer = AIOKafkaConsumer(
-        isolation_level="read_committed", auto_offset_reset="earliest", enable_auto_commit=False, **place.cluster.client
-    )
+        isolation_level="read_committed", auto_offset_reset="earliest", enable_auto_commit=False,
+        fetch_max_wait_ms=POLL_MS, **place.cluster.client,
+    )  # fmt: skip
     try:
         with translated(f"reading {name}"):
             await consumer.start()
+        # All at once: a broker holds a fetch back while there is nothing more, and the next one waits behind it.
+        consumer.assign([TopicPartition(name, partition) for partition in wanted])
         for partition in wanted:
-            async for batch in _partition(
-                place, consumer, TopicPartition(name, partition), first[partition], ends[partition]
-            ):
+            consumer.seek(TopicPartition(name, partition), first[partition])
+        for partition in wanted:
+            tp = TopicPartition(name, partition)
+            async for batch in _partition(place, consumer, tp, first[partition], ends[partition]):
                 yield batch
     finally:
         await consumer.stop()
@@ -49,8 +53,6 @@ async def read(place: Place, topic: str, start: Mapping[int, int] | None) -> Asy
 async def _partition(
     place: Place, consumer: AIOKafkaConsumer, tp: TopicPartition, start: int, end: int
 ) -> AsyncIterator[Sequence[Stored]]:
-    consumer.assign([tp])
-    consumer.seek(tp, start)
     position, since_s = start, time.monotonic()
     while position < end:
         with translated(f"reading {tp.topic}[{tp.partition}]"):

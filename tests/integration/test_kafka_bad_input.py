@@ -172,7 +172,7 @@ async def test_what_a_user_is_not_allowed_is_told_with_what_he_needs(guarded: Gu
         for resource in everything - {lacking}:
             await allow(kafka, user, resource, prefix, Operation.ALL)
     for operation in Operation.READ, Operation.DESCRIBE, Operation.DESCRIBE_CONFIGS:
-        await allow(kafka, "no_write", Resource.TOPIC, prefix, operation)
+        await allow(kafka, "no_write", Resource.TOPIC, namespace, operation)
 
     write_corpus(guarded.folder / "sources", 3)
     async with ScriptedLLM() as server:
@@ -184,7 +184,7 @@ async def test_what_a_user_is_not_allowed_is_told_with_what_he_needs(guarded: Gu
     where = ["--bus", guarded.url("SASL"), "--namespace", namespace]
     runs = {user: ["run", "functions", *where, *guarded.login(user), "--until-idle"] for user in (*lacks, "no_write")}
     topics = "this user needs Read, Write, Describe and DescribeConfigs on its topics"
-    other = ["--bus", guarded.url("SASL"), "--namespace", f"{namespace}.more"]
+    other = ["--bus", guarded.url("SASL"), "--namespace", f"{namespace}-more"]
     await refused(
         guarded,
         {
@@ -195,11 +195,12 @@ async def test_what_a_user_is_not_allowed_is_told_with_what_he_needs(guarded: Gu
             "no write": (runs["no_write"], 2, f"not allowed … {topics}"),
             "no group": (runs["no_group"], 2, f"not allowed … {prefix}functions): this user needs Read on its groups"),
             "no transactional id": (
-                runs["no_transaction"], 2, f"transactional id {prefix}functions.functions.0: not allowed … this user "
+                runs["no_transaction"], 2, f"transactional id {prefix}functions.files. … : not allowed: this user "
                 "needs Write and Describe on its transactional ids"
             ),
             "no create": (
-                ["topics", "create", *other, *guarded.login("no_topic")], 2, "cannot be … DescribeConfigs on its topics"
+                ["topics", "create", *other, *guarded.login("no_write")], 2, f"topic {namespace}-more. … cannot be "
+                "created: this user needs Create on the cluster, or somebody who runs `seedstream topics create` for it"
             ),
         },
     )  # fmt: skip
