@@ -76,6 +76,7 @@ async def test_while_the_broker_is_away_the_stream_waits_and_everything_is_done_
         try:
             async with asyncio.timeout(PATIENCE_S):
                 while server.calls.counts.total() < 20:
+                    assert process.returncode is None, said.text
                     await asyncio.sleep(0.01)
             asked = server.calls.counts.total()
             await away(own.node(1), said)
