@@ -7,6 +7,7 @@ import pytest_asyncio
 from stream.bus import Bus
 from stream.topics import DEAD, REJECTS, TOPICS
 from tests.contract.buses import KINDS, Address, Harness
+from tests.contract.steps import READERS
 
 
 @pytest_asyncio.fixture(params=KINDS)
@@ -19,8 +20,24 @@ async def harness(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
 async def bus(harness: Harness) -> Bus:
     """A bus with an input `files`, an output `functions`, `rejects` and `dead`."""
     bus = await harness.open()
-    await bus.create([TOPICS["files"], TOPICS["functions"], REJECTS, DEAD])
+    await bus.create([TOPICS["files"], TOPICS["functions"], REJECTS, DEAD], READERS)
     return bus
+
+
+@pytest.fixture
+def shared(harness: Harness) -> Harness:
+    """Of a bus on which a group has several members, and an appender is taken over by the next one."""
+    if not harness.shared:
+        pytest.skip("a group has one member")
+    return harness
+
+
+@pytest.fixture
+def exclusive(harness: Harness) -> Harness:
+    """Of a bus on which a group has one member, and an appender one owner: a second one is refused."""
+    if harness.shared:
+        pytest.skip("a group has several members")
+    return harness
 
 
 @pytest.fixture
