@@ -135,7 +135,7 @@ class Group:
     def rebalance(self, lost: Callable[[int], bool] = lambda _: False) -> None:
         """Want every lease back; those of partitions that are `lost` are taken away at once."""
         self._pending = True
-        for share in self._shares():
+        for share in self.shares():
             share.wanted.set()
             if lost(share.partition):
                 self._lose(share)
@@ -148,12 +148,13 @@ class Group:
         share.released = True
         self._disk.wake()
 
-    def _shares(self) -> list[Share]:
+    def shares(self) -> list[Share]:
+        """What is given out."""
         return [share for member in self._members for share in member.shares]
 
     def settle(self) -> None:
         """Share out anew, if everything that is wanted has been released."""
-        if not self._pending or not self._members or not all(share.released for share in self._shares()):
+        if not self._pending or not self._members or not all(share.released for share in self.shares()):
             return
         self._pending = False
         had = {member: [share.partition for share in member.shares] for member in self._members}

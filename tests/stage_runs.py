@@ -66,7 +66,7 @@ class Run:
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until `condition` holds; what ends the stage before is raised."""
         await until(lambda: condition() or self.task.done())
-        if self.task.done() and not self.stop.is_set():
+        if self.task.done() and not self.task.cancelled():
             self.task.result()
         assert condition()
 

@@ -171,16 +171,17 @@ class Admin:
         return {tp.partition: at for tp, at in found.items()}
 
     async def committed_at(
-        self, group: str, wanted: Sequence[TopicPartition]
+        self, group: str, wanted: Sequence[TopicPartition], *, stable: bool = True
     ) -> dict[TopicPartition, OffsetAndMetadata | None]:
-        """As `committed`, of several topics."""
+        """As `committed`, of several topics; with `stable` not set, what is committed by now."""
 
         async def question() -> dict[TopicPartition, OffsetAndMetadata]:
             coordinator = await self._client.find_coordinator(group)
-            answer = await self._client._send_request(StableOffsets(group, wanted), coordinator)  # pyright: ignore[reportPrivateUsage]
+            request = StableOffsets(group, wanted, stable=stable)
+            answer = await self._client._send_request(request, coordinator)  # pyright: ignore[reportPrivateUsage]
             return committed(answer)
 
-        found = await self._ask(question, PENDING_S)
+        found = await self._ask(question, PENDING_S if stable else PATIENCE_S)
         return {tp: found[tp] if found[tp].offset >= 0 else None for tp in wanted}
 
     async def delete_before(self, topic: str, offsets: Mapping[int, int]) -> None:

@@ -44,8 +44,13 @@ class KafkaAppender:
     async def append(self, messages: Sequence[Message]) -> None:
         step = asyncio.create_task(self._append(messages))
         self._steps.add(step)
-        step.add_done_callback(self._steps.discard)
+        step.add_done_callback(self._ended)
         await asyncio.shield(step)  # a cancelled caller's step is written all the same
+
+    def _ended(self, step: "asyncio.Task[None]") -> None:
+        self._steps.discard(step)
+        if not step.cancelled():
+            step.exception()  # told, as far as asyncio is concerned: a caller that was cancelled does not hear of it
 
     async def _append(self, messages: Sequence[Message]) -> None:
         async with self._turn:
@@ -81,7 +86,8 @@ class KafkaAppender:
 
         Raises:  LeaseLost when somebody else has written since; BrokerDown.
         """
-        self._refuse_others(await self._found())  # before it is begun, which would fence them
+        # Before it is begun, which would fence them. A step of ours that is still open is none of theirs.
+        self._refuse_others(await self._found(stable=False))
         await self._owner.begin()  # it ends what is under way
         try:
             found = await self._found()
@@ -95,10 +101,12 @@ class KafkaAppender:
         self._marks = found
         return doubt is not None and doubt[1] == messages
 
-    async def _found(self) -> Mapping[str, str]:
+    async def _found(self, *, stable: bool = True) -> Mapping[str, str]:
         """Return the marks of this name by topic."""
         topics = await self._place.admin.topics(self._place.full(""))
-        found = await self._place.admin.committed_at(self._group, [TopicPartition(topic, 0) for topic in topics])
+        found = await self._place.admin.committed_at(
+            self._group, [TopicPartition(topic, 0) for topic in topics], stable=stable
+        )
         return {tp.topic: at.metadata for tp, at in found.items() if at is not None}
 
     def _refuse_others(self, found: Mapping[str, str]) -> None:

@@ -41,7 +41,7 @@ class Cluster:
         servers = tuple(url.removeprefix("kafka://").rstrip("/").split(","))
         for server in servers:
             host, _, port = server.rpartition(":")
-            if not host or not port.isdigit() or not 0 < int(port) < 65_536:
+            if not host or not port.isdecimal() or not 0 < int(port) < 65_536:
                 raise WrongConfig(f"--bus {url}: expected kafka://host:port[,host:port…]")
         kind = "SASL_" if config.mechanism else ""
         client: dict[str, Any] = {

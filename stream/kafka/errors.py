@@ -69,7 +69,7 @@ def translation(err: BaseException, what: str) -> PipelineError:
         return WrongConfig(f"{what}: login refused ({_said(err)}): see user_env, password_env and mechanism in [kafka]")
     for kind, acls in ACLS.items():
         if isinstance(err, kind):
-            named = f" ({', '.join(map(_plain, err.args))})" if err.args else ""
+            named = f" ({', '.join(map(_line, err.args))})" if err.args else ""
             return WrongConfig(f"{what}: not allowed{named}: this user needs {acls}")
     if isinstance(err, kafka.UnsupportedVersionError | kafka.IncompatibleBrokerVersion):
         return Fatal(f"{what}: the broker is too old ({_said(err)}): Apache Kafka 3.8 or newer is needed")
@@ -92,5 +92,10 @@ def _said(err: BaseException) -> str:
     'NotLeaderForPartitionError'
     """
     name = type(err).__name__
-    words = " ".join(str(arg) for arg in err.args)
-    return f"{name}: {' '.join(words.split())}" if words else name
+    words = " ".join(map(_line, err.args))
+    return f"{name}: {words}" if words else name
+
+
+def _line(said: object) -> str:
+    """As `_plain`, on one line."""
+    return " ".join(_plain(said).split())

@@ -115,8 +115,13 @@ class KafkaLease:
             raise LeaseLost(f"{self.what} is no longer ours to write")
         step = asyncio.create_task(self._commit(messages, progress))
         self._steps.add(step)
-        step.add_done_callback(self._steps.discard)
+        step.add_done_callback(self._ended)
         await asyncio.shield(step)  # a cancelled caller's step is written all the same
+
+    def _ended(self, step: "asyncio.Task[None]") -> None:
+        self._steps.discard(step)
+        if not step.cancelled():
+            step.exception()  # told, as far as asyncio is concerned: a caller that was cancelled does not hear of it
 
     async def _commit(self, messages: Sequence[Message], progress: Progress) -> None:
         async with self._turn:

@@ -60,19 +60,21 @@ class OffsetFetchRequest_v7(RequestStruct):  # noqa: N801
 
 
 class StableOffsets(Request[OffsetFetchRequest_v7]):
-    """Ask for what `group` has committed on partitions."""
+    """Ask for what `group` has committed on partitions. Where a transaction is about to commit more, that is said; with
+    `stable` not set, what stood before is answered."""
 
     API_KEY: ClassVar[int] = 9
 
-    def __init__(self, group: str, partitions: Iterable[TopicPartition]) -> None:
+    def __init__(self, group: str, partitions: Iterable[TopicPartition], *, stable: bool = True) -> None:
         self._group = group
+        self._stable = stable
         self._partitions: dict[str, list[int]] = {}
         for tp in partitions:
             self._partitions.setdefault(tp.topic, []).append(tp.partition)
 
     def build(self, request_struct_class: type[OffsetFetchRequest_v7]) -> OffsetFetchRequest_v7:
         topics = [(topic, partitions, NO_TAGS) for topic, partitions in self._partitions.items()]
-        return request_struct_class(self._group, topics, True, NO_TAGS)
+        return request_struct_class(self._group, topics, self._stable, NO_TAGS)
 
 
 def committed(answer: Struct) -> dict[TopicPartition, OffsetAndMetadata]:

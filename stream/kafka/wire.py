@@ -6,12 +6,15 @@ The key is the record's key in UTF-8; the header `cause`, a JSON array, tells wh
 import zlib
 from collections.abc import Sequence
 
+import msgspec
 import orjson
 from aiokafka.structs import ConsumerRecord
 
 from stream.bus import Cause, Message, Stored
 
 CAUSE = "cause"
+
+_CAUSES = msgspec.json.Decoder(Cause)
 
 Headers = list[tuple[str, bytes]]
 
@@ -73,7 +76,7 @@ def _cause(found: Sequence[tuple[str, bytes]]) -> Cause | None:
     for name, value in found:
         if name == CAUSE:
             try:
-                return Cause(*orjson.loads(value))
-            except (orjson.JSONDecodeError, TypeError):
+                return _CAUSES.decode(value)
+            except (msgspec.DecodeError, UnicodeDecodeError):
                 return None
     return None

@@ -68,14 +68,25 @@ class Member:
         found = next((line for line in reversed(self.lines()) if line["event"] == "stands"), None)
         return found or {"read": 0, "in_flight": 0, "dead": 0, "waiting": None, "memory": 0}
 
-    def writing(self, at_s: float = float("inf")) -> set[int]:
-        """Return the partitions in which a transaction was under way at a time, or is now: begun, and not ended one
-        way or the other."""
-        told: Counter[int] = Counter()
+    def writing(self) -> bool:
+        """Whether a transaction is under way: begun, and not ended one way or the other."""
+        told = Counter(line["event"] for line in self.lines())
+        return told["writes"] > told["wrote"]
+
+    def hurt_writes(self, at_s: float) -> set[int]:
+        """Return the partitions in which a transaction, under way at a time or begun within half a second of it,
+        failed or took longer than that."""
+        hurt: set[int] = set()
+        begun_s: dict[int, float] = {}
         for line in self.lines():
-            if line["event"] in ("writes", "wrote") and line["at_s"] < at_s:
-                told[line["partition"]] += 1 if line["event"] == "writes" else -1
-        return {partition for partition, count in told.items() if count}
+            if line["event"] == "writes":
+                begun_s[line["partition"]] = line["at_s"]
+            elif line["event"] == "wrote":
+                begin_s = begun_s.pop(line["partition"])
+                slow = "error" in line or line["at_s"] > begin_s + 0.5
+                if slow and begin_s < at_s + 0.5 and line["at_s"] > at_s:
+                    hurt.add(line["partition"])
+        return hurt | {partition for partition, begin_s in begun_s.items() if begin_s < at_s + 0.5}
 
     def log(self) -> str:
         return self._err.read_text(encoding="utf-8")

@@ -17,7 +17,7 @@ from stream.stage import Map
 from stream.topics import DEAD, REJECTS, TOPICS, state_topic
 from tests.stage_runs import all_of, check_conserved
 
-INPUT, OUTPUT, SOURCE = TOPICS["functions"], TOPICS["seeds"], "src"
+INPUT, OUTPUT, SOURCE = TOPICS["unique"], TOPICS["seeds"], "src"
 STAGE = "seeds"
 PATIENCE_S = 120.0
 """Far more than anything takes on a machine that has time; less than a test has."""

@@ -68,7 +68,7 @@ async def write(kafka: LocalKafka, topic: str, examples: Iterable[Example], at_m
     async with producer:
         sent = [
             await producer.send(
-                topic, encode(each), key=each.key.encode(), partition=partition_of(each.key, PARTITIONS),
+                topic, encode(each), key=(key := each.key.encode()), partition=partition_of(key, PARTITIONS),
                 timestamp_ms=at_ms,
             )
             for each in examples

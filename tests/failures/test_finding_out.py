@@ -4,18 +4,19 @@ import asyncio
 import contextlib
 import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
+from typing import Any
 
 import pytest
 
-from stream.bus import Bus, Message
+from stream.bus import Bus, Lease, Message
 from stream.errors import BrokerDown, LeaseLost
-from stream.kafka import owner
+from stream.kafka import admin, owner
 from stream.kafka.bus import Kafka
 from stream.kafka.security import KafkaConfig
 from stream.progress import Window
 from stream.topics import DEAD, REJECTS, TOPICS
 from tests.brokers import MakeKafka
-from tests.contract.steps import INPUT, OUTPUT, READERS, STAGE, all_of, append, fetched, inputs, leased, outcomes
+from tests.contract.steps import INPUT, OUTPUT, READERS, STAGE, all_of, append, fetched, inputs, outcomes
 from tests.failures.proxy import END_TXN, OFFSET_FETCH, Fate, Proxy, proxied
 
 Step = Callable[[], Awaitable[None]]
@@ -94,7 +95,9 @@ async def test_a_lease_finds_out_what_became_of_its_step_by_the_progress_that_wa
     async def one(proxy: Proxy, fate: Fate, ask_in_vain: bool) -> None:
         async with opened(proxy) as bus:
             await append(bus, inputs(9))
-            async with leased(bus) as [lease]:
+            leases: Any = bus.leases(STAGE, INPUT)
+            async with contextlib.aclosing(leases) as group:
+                lease: Lease = await anext(group)
                 window = Window(lease.progress)
                 for _ in range(3):
                     records = await fetched(lease, 3)
@@ -123,6 +126,7 @@ async def each_case(
 ) -> None:
     """All cases at a time: they mostly wait."""
     monkeypatch.setattr(owner, "WRITE_S", 3.0)
+    monkeypatch.setattr(admin, "PENDING_S", 5.0)
     async with proxied(own_kafka, len(cases)) as (_, proxies), asyncio.TaskGroup() as group:
         for proxy, (fate, ask_in_vain) in zip(proxies, cases, strict=True):
             group.create_task(one(proxy, fate, ask_in_vain))

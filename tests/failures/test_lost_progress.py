@@ -61,7 +61,7 @@ async def begin_anew(kafka: LocalKafka, group: str, topic: str, partition: int) 
 async def refused(hands: Crew, member: Member) -> None:
     """Check that a worker ends by itself, says why and what to do on one line, and has done nothing."""
     calls, outputs = hands.calls(), await hands.bus.ends(TOPICS["functions"].name)
-    assert await member.ended() == 1
+    assert await member.ended() == ProgressLost.exit_code
     [line] = [line for line in member.log().splitlines() if line.startswith("fatal: ")]
     print(line)
     assert f"group {hands.bus.namespace}.{NAME} has no committed progress" in line
@@ -107,7 +107,7 @@ async def test_a_partition_that_lost_its_progress_is_told_from_one_that_was_adde
         with pytest.raises(ProgressLost, match=r"\[1\]"):
             await hands.create()
         member = await hands.start()
-        assert await member.ended() == 1
+        assert await member.ended() == ProgressLost.exit_code
         assert f"no committed progress on {topic}[1]" in member.log()
 
 
@@ -132,7 +132,7 @@ async def test_a_command_whose_group_was_forgotten_ends_with_one_line_that_names
         code, _, err = await seedstream(*run)
     [line] = [line for line in err.splitlines() if " INFO " not in line]
     print(line)
-    assert code == 1
+    assert code == ProgressLost.exit_code
     assert line.startswith("seedstream: ")
     assert f"group {namespace}.{NAME} has no committed progress" in line
 

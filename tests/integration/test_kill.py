@@ -4,24 +4,27 @@ import asyncio
 import json
 import logging
 import random
+import secrets
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from deploy.local_kafka import LocalKafka
 from deploy.outline import outline
 from deploy.scripted_llm.faults import Fault
 from deploy.scripted_llm.replies import Shares
 from deploy.scripted_llm.server import ScriptedLLM, Service
 from deploy.stages import KINDS
+from deploy.where import find
 from stream.audit import audit
-from stream.bus import Stored
+from stream.bus import Bus, Stored
 from stream.codec import decode, encode
-from stream.embedded import Embedded
 from stream.fold_memory import Memory
 from stream.outcomes import StageSpec
 from stream.records import Rejected, derived_id, sampling_seed
@@ -37,6 +40,11 @@ SAMPLES = 10
 STAGES = ("files", *dict.fromkeys(kind.topic for kind in KINDS))
 LLM_STAGES = {"seeds": 1, "concepts": 1, "instructions": 1, "responses": SAMPLES}
 FILES_A_ROUND = 3
+KAFKA = """
+[kafka]
+partitions = 2
+session_s = 2
+"""
 
 
 @dataclass(frozen=True)
@@ -47,13 +55,22 @@ class Run:
     directory: Path
     url: str
     config: Path
+    bus: str | None = None  # kafka://host:port; None: an embedded one in the directory
+    namespace: str = "main"
+
+    @property
+    def where(self) -> list[str]:
+        bus = ["--bus", self.bus] if self.bus else []
+        return [*bus, "--dir", str(self.directory), "--namespace", self.namespace, "--config", str(self.config)]
 
     @property
     def arguments(self) -> list[str]:
         return [
-            "up", "--source", str(self.sources), "--dir", str(self.directory), "--llm", self.url, "--model", "scripted",
-            "--config", str(self.config), "--until-idle",
+            "up", "--source", str(self.sources), *self.where, "--llm", self.url, "--model", "scripted", "--until-idle",
         ]  # fmt: skip
+
+    def open(self) -> AbstractAsyncContextManager[Bus]:
+        return find(self.directory, self.bus, self.namespace, self.config).open()
 
 
 async def start(run: Run, plan: dict[str, Any] | None = None) -> asyncio.subprocess.Process:
@@ -68,6 +85,12 @@ async def to_the_end(run: Run) -> None:
     process = await start(run)
     _, err = await asyncio.wait_for(process.communicate(), 500)
     assert process.returncode == 0, err.decode()
+
+
+def few_plans(rng: random.Random) -> list[dict[str, Any]]:
+    """Two deaths inside stages, two between begin and commit, one from outside."""
+    inside = [{"stage": name, "after": 1, "delay_s": rng.uniform(0, 0.04)} for name in ("responses", "unique")]
+    return [*inside, *({"commit": rng.randint(2, 25)} for _ in range(2)), {"outside_s": rng.uniform(4.0, 8.0)}]
 
 
 def plans(rng: random.Random, kills: int) -> list[dict[str, Any]]:
@@ -126,18 +149,17 @@ class Content:
         """The sampling seeds of every request whose record is finished: they must never be asked for again."""
         seeds: set[int] = set()
         for stage, samples in LLM_STAGES.items():
-            done = {s.cause.offset for r in self.topics.values() for s in r if s.cause and s.cause.stage == stage}
-            (reads,) = {
-                s.cause.topic for r in self.topics.values() for s in r if s.cause and s.cause.stage == stage
-            } or {""}
+            causes = [s.cause for r in self.topics.values() for s in r if s.cause and s.cause.stage == stage]
+            done = {(cause.partition, cause.offset) for cause in causes}
+            (reads,) = {cause.topic for cause in causes} or {""}
             for stored in self.topics.get(reads, []):
-                if stored.offset in done:
+                if (stored.partition, stored.offset) in done:
                     seeds |= {sampling_seed(derived_id(stored.key, stage, i), seed) for i in range(samples)}
         return seeds
 
 
-async def content(directory: Path) -> Content:
-    async with Embedded.open(directory, create=False) as bus:
+async def content(run: Run) -> Content:
+    async with run.open() as bus:
         return Content({topic: [s async for batch in bus.read(topic) for s in batch] for topic in await bus.topics()})
 
 
@@ -158,7 +180,7 @@ async def server(tmp_path: Path) -> AsyncIterator[ScriptedLLM]:
 async def test_a_stream_killed_at_twenty_moments_ends_as_one_that_was_not_disturbed(
     tmp_path: Path, server: ScriptedLLM
 ) -> None:
-    await kill_and_compare(tmp_path, server, random.Random(SEED), 20)
+    await kill_and_compare(tmp_path, server, plans(random.Random(SEED), 20))
 
 
 @pytest.mark.soak
@@ -166,40 +188,62 @@ async def test_a_stream_killed_at_twenty_moments_ends_as_one_that_was_not_distur
 async def test_a_stream_killed_at_a_hundred_other_moments_does_too(tmp_path: Path, server: ScriptedLLM) -> None:
     seed = random.SystemRandom().randrange(2**32)
     log.warning("the seed of these kills is %d", seed)
-    await kill_and_compare(tmp_path, server, random.Random(seed), 100)
+    await kill_and_compare(tmp_path, server, plans(random.Random(seed), 100))
 
 
-async def kill_and_compare(tmp_path: Path, server: ScriptedLLM, rng: random.Random, kills: int) -> None:
+@pytest.mark.timeout(900)
+async def test_a_stream_on_kafka_killed_at_five_moments_does_too(
+    tmp_path: Path, server: ScriptedLLM, kafka: LocalKafka
+) -> None:
+    await kill_and_compare(tmp_path, server, few_plans(random.Random(SEED)), f"kafka://{kafka.bootstrap}")
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+async def test_a_stream_on_kafka_killed_at_twenty_other_moments_does_too(
+    tmp_path: Path, server: ScriptedLLM, kafka: LocalKafka
+) -> None:
+    seed = random.SystemRandom().randrange(2**32)
+    log.warning("the seed of these kills is %d", seed)
+    await kill_and_compare(tmp_path, server, plans(random.Random(seed), 20), f"kafka://{kafka.bootstrap}")
+
+
+async def kill_and_compare(
+    tmp_path: Path, server: ScriptedLLM, planned: Sequence[dict[str, Any]], bus: str | None = None
+) -> None:
     config = tmp_path / "seedstream.toml"
-    config.write_text(CONFIG, encoding="utf-8")
+    config.write_text(CONFIG + KAFKA, encoding="utf-8")
     sources, calls = tmp_path / "sources", tmp_path / "calls"
-    disturbed = Run(sources, tmp_path / "disturbed", server.url, config)
+    disturbed, undisturbed = (
+        Run(sources, tmp_path / name, server.url, config, bus, f"{name}-{secrets.token_hex(4)}")
+        for name in ("disturbed", "undisturbed")
+    )
     struck: list[str] = []
-    for number, plan in enumerate(plans(rng, kills)):
+    for number, plan in enumerate(planned):
         write_corpus(sources, FILES_A_ROUND * (number + 1))  # a source that keeps growing: work for every stage
         before = len(asked(calls))
-        finished = (await content(disturbed.directory)).finished_seeds(3407) if number else set()
+        finished = (await content(disturbed)).finished_seeds(3407) if number else set()
         struck.append(await killed(disturbed, plan, tmp_path / "deaths"))
         log.info("kill %d, plan %s: %s", number + 1, plan, struck[-1])
         again = finished & set(asked(calls)[before:])
         assert not again, f"after kill {number}, {len(again)} calls of finished records were made again"
-    for stage in STAGES:
+    for stage in (plan["stage"] for plan in planned if "stage" in plan):
         assert any(line.startswith(f"in {stage},") for line in struck), f"nothing was killed in {stage}: {struck}"
-    assert sum("between begin and commit" in line for line in struck) == kills // 4
+    in_commits = sum("commit" in plan for plan in planned)
+    assert sum("between begin and commit" in line for line in struck) == in_commits
     await to_the_end(disturbed)
 
     most, times = Counter(asked(calls)).most_common(1)[0]
     assert times <= 1 + len(struck), f"request {most} was made {times} times in {len(struck)} kills"
-    undisturbed = Run(sources, tmp_path / "undisturbed", server.url, config)
     await to_the_end(undisturbed)
     await compare(disturbed, undisturbed)
 
 
 async def compare(disturbed: Run, undisturbed: Run) -> None:
     for run in (disturbed, undisturbed):
-        async with Embedded.open(run.directory, create=False) as bus:
+        async with run.open() as bus:
             assert await audit(bus, await outline(bus)) == []
-    one, other = await content(disturbed.directory), await content(undisturbed.directory)
+    one, other = await content(disturbed), await content(undisturbed)
     for stage in ("files", "functions", "typed"):  # before the first Fold: the same, id by id
         assert one.outcomes(stage) == other.outcomes(stage), stage
     for spec in folds():
@@ -233,7 +277,7 @@ def check_fold(found: Content, spec: StageSpec) -> None:
 async def exported(run: Run) -> dict[str, bytes]:
     """The files of the dataset, by name."""
     folder = run.directory.parent / f"export-{run.directory.name}"
-    process = await asyncio.create_subprocess_exec(SEEDSTREAM, "export", str(folder), "--dir", str(run.directory))
+    process = await asyncio.create_subprocess_exec(SEEDSTREAM, "export", str(folder), *run.where)
     assert await process.wait() == 0
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.suffix in {".parquet", ".jsonl"}}
 
@@ -251,7 +295,7 @@ async def test_of_ten_samples_with_a_slow_one_a_kill_costs_each_unfinished_reque
         plan = {"stage": "responses", "after": 1, "delay_s": 1.0}
         struck = await killed(run, plan, tmp_path / "deaths")
         first = Counter(asked(calls))
-        finished = (await content(run.directory)).finished_seeds(3407)
+        finished = (await content(run)).finished_seeds(3407)
         assert max(first.values()) == 1
         assert "in responses" in struck
         await to_the_end(run)

@@ -15,12 +15,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from aiokafka import AIOKafkaProducer
+
 from deploy import cli, running
 from stream.bus import Message, Stored
 from stream.embedded import bus as embedded_bus
 from stream.embedded import writer
 from stream.fold_memory import Memory
 from stream.fold_worker import FoldTenure
+from stream.kafka import appender as kafka_appender
+from stream.kafka import owner as kafka_owner
 from stream.map_calls import Calls
 from stream.metrics import StageStats
 from stream.outcomes import StageSpec
@@ -37,6 +41,7 @@ class Plan:
         self.delay_s = plan.get("delay_s", 0.0)
         self.calls = 0
         self.stats: dict[str, StageStats] = {}
+        self.ends: dict[AIOKafkaProducer, str] = {}  # transactions with messages, and whose they are
 
     def die(self, where: str) -> None:
         in_flight = {name: stats.in_flight for name, stats in self.stats.items() if stats.in_flight}
@@ -52,11 +57,21 @@ class Plan:
         if self.calls == self.after:
             threading.Timer(self.delay_s, self.die, [f"in {stage}"]).start()
 
+    def committing(self, stages: Sequence[str]) -> None:
+        """A transaction of the bus is about to end: if it is the one, die before."""
+        if self.commit is None:
+            return
+        self.calls += 1
+        if self.calls == self.commit:
+            self.die(f"between begin and commit of {', '.join(stages)}")
+
 
 def arm(plan: Plan) -> None:
     """Put the plan's hooks around the places where it may strike."""
     new_stats, call, decided, insert = running.new_stats, Calls._call, FoldTenure._decided, writer.insert
-    append = embedded_bus.EmbeddedAppender.append
+    appenders = (embedded_bus.EmbeddedAppender, kafka_appender.KafkaAppender)
+    appends = {kind: kind.append for kind in appenders}
+    transaction, end = kafka_owner._transaction, AIOKafkaProducer.commit_transaction
 
     def watched_stats(specs: Sequence[StageSpec]) -> dict[str, StageStats]:
         plan.stats = new_stats(specs)
@@ -75,21 +90,30 @@ def arm(plan: Plan) -> None:
 
     async def watched_append(self: Any, messages: Sequence[Message]) -> None:
         plan.entered("files")
-        await append(self, messages)
+        await appends[type(self)](self, messages)
 
     def watched_insert(db: sqlite3.Connection, group: Sequence[writer.Write]) -> None:
         insert(db, group)
-        if plan.commit is not None:
-            plan.calls += 1
-            if plan.calls == plan.commit:
-                stages = sorted(write.progress[0] if write.progress else "append" for write in group)
-                plan.die(f"between begin and commit of {', '.join(stages)}")
+        plan.committing(sorted(write.progress[0] if write.progress else "append" for write in group))
+
+    async def watched_transaction(producer: AIOKafkaProducer, batches: Mapping[Any, Any], mark: Any) -> None:
+        if batches:  # else it only moves progress
+            plan.ends[producer] = mark.group.partition(".")[2].replace("appender.", "append ")
+        await transaction(producer, batches, mark)
+
+    async def watched_end(self: AIOKafkaProducer) -> None:
+        if stage := plan.ends.pop(self, None):
+            plan.committing([stage])
+        await end(self)
 
     running.new_stats = watched_stats
     Calls._call = watched_call  # type: ignore[method-assign]
     FoldTenure._decided = watched_decided  # type: ignore[method-assign]
-    embedded_bus.EmbeddedAppender.append = watched_append  # type: ignore[method-assign]
+    for kind in appenders:
+        kind.append = watched_append  # type: ignore[method-assign]
     writer.insert = watched_insert
+    kafka_owner._transaction = watched_transaction
+    AIOKafkaProducer.commit_transaction = watched_end  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":

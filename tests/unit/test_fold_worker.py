@@ -2,8 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from dataclasses import replace
 
 import orjson
 import pytest
@@ -17,8 +16,9 @@ from stream.errors import DiskFull, NewerSchema, Unavailable
 from stream.fold_memory import Memory, restored
 from stream.records import SCHEMA, Kept, Record, Seed, StateChange
 from stream.retry import Gate
-from stream.stage import Decision, Fold, Outcome, Reason, Reject
+from stream.stage import Decision, Outcome
 from stream.topics import DEAD
+from tests.fold_stages import Bad, Sum, numbered, running_sum, told, undisturbed
 from tests.stage_runs import (
     INPUT,
     all_of,
@@ -42,61 +42,6 @@ STATE = "typed.state"
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Gate, "BASE_S", 0.0001)
     monkeypatch.setattr(Gate, "CAP_S", 0.001)
-
-
-@dataclass(slots=True)
-class Sum:
-    """What the Fold below remembers: the sum of the numbers it kept, and how often it was asked."""
-
-    total: int = 0
-    calls: list[list[str]] = field(default_factory=list[list[str]])
-
-
-class Bad(NamedTuple):
-    """Makes the Fold raise, after it has taken up what stands before it."""
-
-    name: str
-    error: Exception
-
-
-def running_sum(bad: Bad | None = None, batch: int = 256) -> Fold[Seed, Seed, Sum]:
-    """Keeps a seed when its number and the sum of those kept so far is not a multiple of 3: every decision depends on
-    all before it. What it emits says the sum."""
-
-    def decide(state: Sum, records: Sequence[Seed]) -> list[Decision[Seed]]:
-        state.calls.append([record.name for record in records])
-        decisions: list[Decision[Seed]] = []
-        for record in records:
-            if bad is not None and record.name == bad.name:
-                raise bad.error
-            if (state.total + int(record.name)) % 3 == 0:
-                decisions.append(Decision(Outcome(rejected=(Reject(Reason.ALREADY_KEPT, f"sum {state.total}"),))))
-                continue
-            state.total += int(record.name)
-            kept = replace(record, code=str(state.total))
-            decisions.append(Decision(Outcome((kept,)), record.name))
-        return decisions
-
-    def restore(state: Sum, changes: Sequence[str]) -> None:
-        state.total += sum(int(change) for change in changes)
-
-    return Fold(Sum, decide, restore, batch)
-
-
-def undisturbed(records: Sequence[Seed]) -> list[Outcome[Seed]]:
-    """The decisions of one memory over the whole log, one record at a time."""
-    memory = Memory(running_sum())
-    return [memory.decide([record])[0].outcome for record in records]
-
-
-def told(outcomes: Sequence[Outcome[Seed]]) -> list[tuple[object, ...]]:
-    return [(o.emitted, [(r.reason, r.evidence, r.record_id) for r in o.rejected]) for o in outcomes]
-
-
-def numbered(numbers: Sequence[int]) -> list[Seed]:
-    """Seeds by number; the same number twice is the same id twice."""
-    known = seeds(40)
-    return [known[number] for number in numbers]
 
 
 numbers = st.lists(st.integers(0, 20), max_size=30)
@@ -221,6 +166,16 @@ async def test_a_record_that_makes_it_raise_is_dead_and_the_others_are_decided_a
     out = [decode(stored.value, Seed) for stored in await all_of(bus, "typed")]
     assert out == [record for outcome in others for record in outcome.emitted]
     await check_conserved(bus, stage)
+
+
+async def test_the_records_of_a_batch_that_is_taken_apart_are_finished_one_by_one() -> None:
+    stage = spec(running_sum(Bad("2", ZeroDivisionError("by it"))))
+    bus = await memory_bus(stage, seeds(5))
+    watermarks: list[int] = []
+    bus.told_fault = lambda: watermarks.append(bus.disk.progress["main.typed", INPUT.name, 0].watermark)
+    async with running(bus, stage) as run:
+        await run.finished(5)
+    assert watermarks == [1, 2, 3, 4, 5]
 
 
 async def test_two_records_that_make_it_raise_are_both_found() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from stream.bus import Cause
 from stream.codec import decode
-from stream.errors import DiskFull, InUse, WrongConfig
+from stream.errors import DiskFull, Fatal, InUse, TooLarge, WrongConfig
 from stream.ingest import CHUNK, ingest, sent
 from stream.metrics import StageStats
 from stream.records import DeadLetter, FileId, SourceFile, StateChange
@@ -188,6 +188,45 @@ async def test_a_second_one_who_feeds_the_topic_is_refused() -> None:
     async with bus.appender("files"):
         with pytest.raises(InUse):
             await run(MemoryBus(bus.disk), Folder("a", range(3)))
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["known", "found out"])
+async def test_an_item_that_the_bus_would_not_take_is_dead_with_its_size_and_the_others_are_sent(known: bool) -> None:
+    @dataclass(frozen=True, slots=True)
+    class Large(Folder):
+        def found(self, known: Collection[FileId]) -> Iterator[Found]:
+            for found in Folder.found(self, known):
+                [record] = found.outcome.emitted
+                yield (
+                    replace(found, outcome=Outcome((replace(record, text="x" * 5_000),)))
+                    if (record.file.path == "3.py")
+                    else found
+                )
+
+    bus = await files_bus()
+    bus.limit("files", 1_000, known=known)
+    stats = StageStats("files")
+    assert await ingest(bus, FILES, [Large("a", range(9))], stats, asyncio.Event()) == 8
+    assert (stats.read, stats.emitted, stats.dead) == (9, 8, 1)
+    [letter] = [decode(stored.value, DeadLetter) for stored in await all_of(bus, "dead")]
+    assert letter.error.startswith("TooLarge: a record of 5,")
+    assert "bytes: topic files takes 1,000\n" in letter.error
+    assert (letter.topic, letter.offset) == ("a", 3)
+    assert letter.head.endswith("x" * 1_000 + '"}}')
+    assert "3.py" not in await paths(bus)
+    await check_sent(bus)
+
+
+async def test_an_append_that_is_refused_without_an_item_to_blame_ends_it() -> None:
+    bus = await files_bus()
+
+    def refuse() -> None:
+        raise TooLarge("a step of 3 records")
+
+    bus.commit_fault = refuse
+    with pytest.raises(Fatal, match="topic files: the bus refuses a step, and no item in it: a step of 3 records"):
+        await run(bus, Folder("a", range(3)))
+    assert await paths(bus) == []
 
 
 async def test_an_item_that_cannot_be_written_is_dead_and_the_others_are_sent() -> None:
