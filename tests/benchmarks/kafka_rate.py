@@ -1,6 +1,6 @@
 """Records/s of a no-op Map on Kafka: 1 KB records, decoded and encoded, a commit every 200 ms, exactly once.
 
-    python -m tests.benchmarks.kafka_rate [--records 40000] [--rounds 5] [--address HOST:PORT] [--peers]
+    python -m tests.benchmarks.kafka_rate [--records 100000] [--rounds 5] [--address HOST:PORT] [--peers]
 
 Beside it, in the same rounds and in turns, the same copy by a plain aiokafka consumer and producer without
 transactions; `of_plain` is ours divided by theirs, round by round, the goal is >= 0.8. With --peers also FastStream and
@@ -79,7 +79,7 @@ async def measured(copies: Mapping[str, Copy], inputs: Inputs, rounds: int) -> d
 
 async def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--records", type=int, default=40_000)
+    parser.add_argument("--records", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--address", help="of a broker; else one is started")
     parser.add_argument("--peers", action="store_true")
