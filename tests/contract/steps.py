@@ -48,6 +48,7 @@ async def offsets_of(bus: Bus, partition: int, topic: str = INPUT) -> list[int]:
 @contextlib.asynccontextmanager
 async def leased(bus: Bus, stage: str = STAGE, topic: str = INPUT) -> AsyncIterator[list[Lease]]:
     """All partitions of a topic, in order: nobody else is in the group."""
+    await bus.topics()  # also those that another bus has made since
     partitions = len(await bus.ends(topic))
     leases: dict[int, Lease] = {}
     async with contextlib.aclosing(bus.leases(stage, topic)) as group, asyncio.timeout(PATIENCE_S):
