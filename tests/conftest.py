@@ -1,6 +1,7 @@
 """What holds for all tests."""
 
 import logging
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -9,6 +10,9 @@ from hypothesis import HealthCheck, settings
 from tests.brokers import kafka, namespace, own_kafka
 
 __all__ = ["kafka", "namespace", "own_kafka"]
+
+# Threads of torch wait for each other by spinning: beside another test they take four times the CPU time of one.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # How long an example takes says how busy the machine is, and nothing of the rule.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])

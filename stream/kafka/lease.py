@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 from collections import deque
 from collections.abc import Mapping, Sequence
 
@@ -16,6 +17,8 @@ from stream.kafka.owner import Mark, Owner
 from stream.kafka.place import Place
 from stream.kafka.wire import stored
 from stream.progress import Progress
+
+log = logging.getLogger(__name__)
 
 POLL_S = 0.5
 """How soon a position that moved over control records is noticed. Records themselves wake a fetch at once."""
@@ -81,17 +84,33 @@ class KafkaLease:
         try:
             with translated(self.what):
                 self.waits = True
-                found = await self._consumer.getmany(self._tp, timeout_ms=int(POLL_S * 1000), max_records=limit)
+                try:
+                    found = await self._consumer.getmany(self._tp, timeout_ms=int(POLL_S * 1000), max_records=limit)
+                except OffsetOutOfRangeError:
+                    await self._pass_deleted()
+                    return
                 for record in found.get(self._tp, ()):
                     if record.offset not in self.progress:
                         self._held.append(stored(record))
                 self._end = max(self._end, await self._consumer.position(self._tp))
         except (IllegalStateError, ConsumerStoppedError, AssertionError) as err:
             raise LeaseLost(f"{self.what} is not ours any more") from err
-        except OffsetOutOfRangeError as err:
-            raise ProgressLost(f"{self.what}: records from {self._end} on are gone, though not all were read") from err
         finally:
             self.waits = False
+
+    async def _pass_deleted(self) -> None:
+        """Go on where the log begins, when it begins behind our position.
+
+        Raises:  ProgressLost when it ends before our position: it is not the log that we have read.
+        """
+        start = (await self._place.admin.starts(self._tp.topic, [self.partition]))[self.partition]
+        if start <= self._end:
+            raise ProgressLost(
+                f"{self.what}: the topic ends before {self._end}, up to where it was read: it was made anew"
+            )
+        log.warning("%s: what stood below %d was deleted; goes on there", self.what, start)
+        self._consumer.seek(self._tp, start)
+        self._end = start
 
     def _within_span(self, limit: int) -> list[Stored]:
         """Hand out what a bitmap above the committed watermark has room for."""

@@ -1,4 +1,5 @@
-"""Every bus that the contract holds for. Another implementation joins by a kind of its own in these three places."""
+"""Every bus that the contract holds for. Another implementation joins by a kind of its own in KINDS, `Address.open`,
+`Harness.crash` and `Harness.limit`, and by saying whether it is shared."""
 
 import contextlib
 import json
@@ -8,14 +9,17 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import pytest
+
 from stream.bus import Bus
 from stream.embedded import Embedded
 from stream.kafka.bus import Kafka
 from stream.kafka.security import KafkaConfig
 from tests.stream_fakes import Disk, MemoryBus
+from tests.topic_configs import set_topic
 
-KINDS = ("embedded-1", "embedded-3", "memory-1", "memory-3", "kafka-3")
-"""Name and number of partitions (n of the topics table)."""
+KINDS = ("embedded-1", "embedded-3", "memory-1", "memory-3", "shared-1", "shared-3", "kafka-3")
+"""Name and number of partitions (n of the topics table). `shared` is the bus in memory as a broker would be one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +41,7 @@ class Address:
     @property
     def between_processes(self) -> bool:
         """Whether another process can open it."""
-        return self.name != "memory"
+        return self.name in {"embedded", "kafka"}
 
     def json(self) -> str:
         return json.dumps(asdict(self))
@@ -50,7 +54,7 @@ class Address:
         self, namespace: str = "main", *, create: bool = True, disk: Disk | None = None
     ) -> AbstractAsyncContextManager[Bus]:
         """Open the bus; `disk` stands for the machine's in those that live in memory."""
-        if self.name == "memory":
+        if self.name in {"memory", "shared"}:
             assert disk is not None
             return contextlib.aclosing(MemoryBusClosing(disk, namespace, self.partitions))
         if self.name == "kafka":
@@ -73,7 +77,9 @@ class Harness:
     def __init__(self, address: Address) -> None:
         self.address = address
         self.partitions = address.partitions
-        self._disk = Disk()
+        self.shared = address.name in {"shared", "kafka"}
+        self._disk = Disk(self.shared)
+        self._patched = pytest.MonkeyPatch()
         self._opened = contextlib.AsyncExitStack()
 
     async def open(self, namespace: str = "main") -> Bus:
@@ -92,7 +98,22 @@ class Harness:
         else:
             raise NotImplementedError(type(bus))
 
+    async def limit(self, bus: Bus, topic: str, limit_bytes: int) -> None:
+        """Let a topic take no larger records from now on, whether the bus has heard of it or not."""
+        if isinstance(bus, Embedded):
+            self._patched.setattr("stream.embedded.lease.MAX_RECORD_BYTES", limit_bytes)
+        elif isinstance(bus, MemoryBus):
+            bus.limit(topic, limit_bytes, known=False)
+        elif isinstance(bus, Kafka):
+            brokers = self.address.place.removeprefix("kafka://")
+            await set_topic(brokers, f"{bus.namespace}.{topic}", {"max.message.bytes": str(limit_bytes)})
+        else:
+            raise NotImplementedError(type(bus))
+
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator["Harness"]:
-        async with self._opened:
-            yield self
+        try:
+            async with self._opened:
+                yield self
+        finally:
+            self._patched.undo()

@@ -28,6 +28,22 @@ async def bus(harness: Harness) -> Bus:
 
 
 @pytest.fixture
+def shared(harness: Harness) -> Harness:
+    """Of a bus on which a group has several members, and an appender is taken over by the next one."""
+    if not harness.shared:
+        pytest.skip("a group has one member")
+    return harness
+
+
+@pytest.fixture
+def exclusive(harness: Harness) -> Harness:
+    """Of a bus on which a group has one member, and an appender one owner: a second one is refused."""
+    if harness.shared:
+        pytest.skip("a group has several members")
+    return harness
+
+
+@pytest.fixture
 def address(harness: Harness) -> Address:
     """Of a bus that other processes can open."""
     if not harness.address.between_processes:

@@ -5,15 +5,13 @@ import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
-from stream.bus import Bus, Cause, Lease, Message, Stored
+from stream.bus import Bus, Cause, Gone, Lease, Message, Stored
 from stream.progress import Progress, Window
 
 PATIENCE_S = 20.0
 STAGE, INPUT, OUTPUT, REJECTS = "functions", "files", "functions", "rejects"
-
-
-READERS = {STAGE: INPUT, "counter": INPUT}
-"""Who reads what in these tests."""
+OTHER_STAGE, NEXT_STAGE = "counter", "typed"  # one more on the input, and one on the output
+READERS = {STAGE: INPUT, OTHER_STAGE: INPUT, NEXT_STAGE: OUTPUT}
 
 
 def inputs(count: int, first: int = 0) -> list[Message]:
@@ -42,14 +40,22 @@ async def all_of(bus: Bus, topic: str) -> list[Stored]:
     return [stored async for batch in bus.read(topic) for stored in batch]
 
 
+async def offsets_of(bus: Bus, partition: int, topic: str = INPUT) -> list[int]:
+    """The offsets that hold a record: they rise, and may have gaps."""
+    return [stored.offset for stored in await all_of(bus, topic) if stored.partition == partition]
+
+
 @contextlib.asynccontextmanager
 async def leased(bus: Bus, stage: str = STAGE, topic: str = INPUT) -> AsyncIterator[list[Lease]]:
     """All partitions of a topic, in order: nobody else is in the group."""
-    await bus.topics()  # those made by another bus are known from here on
-    partitions = len(await bus.starts(topic))
+    partitions = len(await bus.ends(topic))
+    leases: dict[int, Lease] = {}
     async with contextlib.aclosing(bus.leases(stage, topic)) as group, asyncio.timeout(PATIENCE_S):
-        leases = [await anext(group) for _ in range(partitions)]
-        yield sorted(leases, key=lambda lease: lease.partition)
+        while len(leases) < partitions:
+            event = await anext(group)
+            if not isinstance(event, Gone):
+                leases[event.partition] = event
+        yield [leases[partition] for partition in range(partitions)]
 
 
 async def fetched(lease: Lease, count: int, limit: int = 7) -> list[Stored]:
@@ -58,33 +64,36 @@ async def fetched(lease: Lease, count: int, limit: int = 7) -> list[Stored]:
     async with asyncio.timeout(PATIENCE_S):
         while len(records) < count:
             batch = await lease.fetch(min(limit, count - len(records)))
-            assert len(batch) <= limit  # none when only the position has moved
+            assert len(batch) <= limit
+            records += batch  # none when only the position has moved
+    return records
+
+
+async def drained(bus: Bus, lease: Lease, topic: str = INPUT) -> list[Stored]:
+    """Fetch all that is left, until the position is at the end."""
+    end = (await bus.ends(topic))[lease.partition]
+    records: list[Stored] = []
+    async with asyncio.timeout(PATIENCE_S):
+        while lease.position < end:
+            before = lease.position
+            batch = await lease.fetch(7)
+            assert len(batch) <= 7
+            assert [stored.offset for stored in batch] == sorted(stored.offset for stored in batch)
+            assert lease.position > (batch[-1].offset if batch else before)
             records += batch
     return records
 
 
-async def drained(lease: Lease, window: Window, end: int) -> None:
-    """Fetch until nothing below `end` is left to deliver: the last offsets may hold no record."""
-    async with asyncio.timeout(PATIENCE_S):
-        while lease.position < end:
-            records = await lease.fetch(100)
-            window.deliver(stored.offset for stored in records)
-            window.finish(stored.offset for stored in records)
-    window.advance(lease.position)
-
-
 async def nothing_more(lease: Lease) -> None:
     """Check that a fetch waits. It cannot be waited for: what is there is handed out at once, within a few turns."""
-    task = asyncio.create_task(lease.fetch(1))
-    done, _ = await asyncio.wait({task}, timeout=0.05)
-    assert not done or not task.result()
+    while True:
+        task = asyncio.create_task(lease.fetch(1))
+        done, _ = await asyncio.wait({task}, timeout=0.05)
+        if not done:
+            break
+        assert list(task.result()) == []  # only the position has moved
     task.cancel()
     await asyncio.wait({task})
-
-
-async def offsets(bus: Bus, topic: str, partition: int) -> list[int]:
-    """The offsets of the records of a partition: between and after them may be some that hold none."""
-    return [stored.offset for stored in await all_of(bus, topic) if stored.partition == partition]
 
 
 async def process(lease: Lease, window: Window, stored: Sequence[Stored], n: int = 2) -> Progress:
@@ -123,5 +132,5 @@ async def until(condition: Callable[[], bool], turns: int = 100_000) -> None:
     raise AssertionError("it never came true")
 
 
-def by_key(records: Iterable[Stored | Message]) -> list[tuple[str, bytes]]:
+def by_key(records: Iterable[Stored]) -> list[tuple[str, bytes]]:
     return sorted((record.key, record.value) for record in records)

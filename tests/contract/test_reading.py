@@ -8,7 +8,7 @@ import tracemalloc
 import pytest
 
 from stream.bus import Bus, Cause, Message
-from stream.progress import Progress, Window
+from stream.progress import MAX_SPAN, Progress, Window
 from tests.contract.buses import Address, Harness
 from tests.contract.processes import child
 from tests.contract.steps import (
@@ -23,8 +23,9 @@ from tests.contract.steps import (
     inputs,
     leased,
     nothing_more,
-    offsets,
+    offsets_of,
     outcomes,
+    process,
 )
 
 
@@ -35,14 +36,12 @@ async def test_records_of_one_key_come_in_the_order_in_which_they_were_sent(bus:
     order = {f"k{k}": [b"%d" % n for n in range(200) if n % 7 == k] for k in range(7)}
     read = await all_of(bus, INPUT)
     async with leased(bus) as leases:
-        taken = [
-            s for lease in leases for s in await fetched(lease, [r.partition for r in read].count(lease.partition))
-        ]
+        taken = [stored for lease in leases for stored in await drained(bus, lease)]
     for records in (read, taken):
         assert {key: [s.value for s in records if s.key == key] for key in order} == order
         for partition in range((await bus.topics())[INPUT]):
-            found = [stored.offset for stored in records if stored.partition == partition]
-            assert found == sorted(set(found))
+            offsets = [stored.offset for stored in records if stored.partition == partition]
+            assert offsets == sorted(set(offsets))
     assert read == taken
 
 
@@ -80,9 +79,10 @@ async def test_ends_progress_and_read_agree(bus: Bus) -> None:
     assert all(ends[partition] > last[partition] for partition in partitions)
     async with leased(bus) as leases:
         for lease in leases:
-            window = Window(lease.progress)
-            await drained(lease, window, ends[lease.partition])
-            await lease.commit([], window.progress())
+            assert [stored.offset for stored in await drained(bus, lease)] == await offsets_of(bus, lease.partition)
+            assert lease.position == ends[lease.partition]
+            await nothing_more(lease)
+            await lease.commit([], Progress(lease.position))
     progress = await bus.progress(STAGE, INPUT)
     assert {partition: at.watermark for partition, at in progress.items()} == ends
 
@@ -101,11 +101,11 @@ async def test_a_read_goes_to_the_end_at_its_beginning(bus: Bus) -> None:
 
 async def test_a_fetch_waits_for_records_and_is_given_those_of_this_process(bus: Bus) -> None:
     async with leased(bus) as leases:
-        fetches = [asyncio.create_task(lease.fetch(100)) for lease in leases]
+        fetches = [asyncio.create_task(fetched(lease, 1)) for lease in leases]
         await asyncio.sleep(0)
         await append(bus, inputs(30))
-        async with asyncio.timeout(10):
-            batches = [await fetch for fetch in fetches]
+        batches = [await fetch for fetch in fetches]
+        batches += [await drained(bus, lease) for lease in leases]
     assert by_key(stored for batch in batches for stored in batch) == sorted((m.key, m.value) for m in inputs(30))
 
 
@@ -125,14 +125,13 @@ async def test_a_fetch_is_given_the_records_of_another_process(bus: Bus, address
 async def test_a_fetch_gives_at_most_what_was_asked_for(bus: Bus) -> None:
     await append(bus, inputs(200))
     async with leased(bus) as [lease, *_]:
-        there = await offsets(bus, INPUT, 0)
         found = []
         for limit in (1, 2, 3, 10, 1):
             batch = await lease.fetch(limit)
             assert len(batch) <= limit
             found += batch
-        found += await lease.fetch(10_000)
-        assert [stored.offset for stored in found] == there[: len(found)]
+        found += await drained(bus, lease)
+        assert [stored.offset for stored in found] == await offsets_of(bus, lease.partition)
 
 
 async def test_memory_is_bounded_whatever_the_backlog(bus: Bus, address: Address) -> None:
@@ -172,9 +171,8 @@ async def test_a_cancelled_fetch_loses_nothing_and_ends(bus: Bus, turns: int) ->
             done, _ = await asyncio.wait({fetch}, timeout=10)
             assert done
             assert fetch.cancelled()
-        there = await offsets(bus, INPUT, lease.partition)
-        found += await fetched(lease, len(there) - len(found))
-        assert [stored.offset for stored in found] == there
+        found += await drained(bus, lease)
+        assert [stored.offset for stored in found] == await offsets_of(bus, lease.partition)
         await nothing_more(lease)
 
 
@@ -185,6 +183,29 @@ async def test_a_new_owner_is_given_what_the_last_one_fetched_and_did_not_finish
         await lease.commit(outcomes(second), Progress(0, frozenset({1})))
     async with leased(bus) as [lease, *_]:
         assert [stored.offset for stored in await fetched(lease, 3)] == [first.offset, 2, 3]
+
+
+async def test_no_more_is_delivered_than_progress_can_tell_of_until_a_commit_makes_room(bus: Bus) -> None:
+    """One record hangs: what is delivered behind it stays within the span of the bitmap, whatever the gaps."""
+    async with bus.appender("source") as appender:
+        for first in range(0, MAX_SPAN + 1_000, 1_000):
+            await appender.append([Message(INPUT, "k", b"%d" % k) for k in range(first, first + 1_000)])
+    [partition] = {stored.partition for stored in await all_of(bus, INPUT)}
+    offsets = await offsets_of(bus, partition)
+    within = [offset for offset in offsets if offset <= MAX_SPAN]
+    async with leased(bus) as leases:
+        lease = leases[partition]
+        window = Window(lease.progress)
+        records = await fetched(lease, len(within), limit=1_000)
+        assert [stored.offset for stored in records] == within
+        await nothing_more(lease)
+        window.deliver(within)
+        for first in range(1, len(records), 2_000):
+            progress = await process(lease, window, records[first : first + 2_000])
+        assert (progress.watermark, len(progress.done)) == (0, len(within) - 1)
+        await nothing_more(lease)
+        await process(lease, window, records[:1])
+        assert [stored.offset for stored in await drained(bus, lease)] == offsets[len(within) :]
 
 
 ODD_KEYS = ["", " ", "é→𝄞", "a\nb", "a\0b", "'; DROP TABLE batch; --", "k" * 10_000, "-"]

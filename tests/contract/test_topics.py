@@ -8,7 +8,7 @@ from stream.progress import Progress
 from stream.records import StateChange
 from stream.topics import RECIPE, TOPICS, Topic, state_topic
 from tests.contract.buses import Harness
-from tests.contract.steps import INPUT, OUTPUT, READERS, all_of, append, by_key, inputs, leased
+from tests.contract.steps import INPUT, OUTPUT, READERS, STAGE, all_of, append, by_key, inputs, leased
 
 
 async def test_topics_are_made_once_and_keep_what_is_in_them(harness: Harness, bus: Bus) -> None:
@@ -19,6 +19,16 @@ async def test_topics_are_made_once_and_keep_what_is_in_them(harness: Harness, b
     assert await bus.topics() == dict.fromkeys(("files", "functions", "rejects", "dead"), harness.partitions) | {
         "typed": 1
     }
+
+
+async def test_the_progress_of_readers_begins_with_their_topic_and_is_never_begun_again(bus: Bus) -> None:
+    for stage, topic in READERS.items():
+        assert set((await bus.progress(stage, topic)).values()) == {Progress()}
+    await append(bus, inputs(20))
+    async with leased(bus) as [lease, *_]:
+        await lease.commit([], Progress(1))
+    await bus.create([TOPICS["files"], TOPICS["functions"]], READERS)
+    assert (await bus.progress(STAGE, INPUT))[0] == Progress(1)
 
 
 async def test_topics_have_the_partitions_of_the_table(harness: Harness, bus: Bus) -> None:
@@ -57,13 +67,13 @@ async def test_namespaces_share_nothing(harness: Harness, bus: Bus) -> None:
     await append(bus, inputs(10))
     other = await harness.open("main2")
     assert await other.topics() == {}
-    await other.create([TOPICS["files"], TOPICS["functions"]], READERS)
+    await other.create([TOPICS["files"], TOPICS["functions"]], {STAGE: INPUT})
     assert await all_of(other, INPUT) == []
     async with leased(bus) as [one, *_], leased(other) as [two, *_]:  # the same stage, twice
         await append(other, inputs(30, first=100), "a")
         await one.commit([message._replace(topic=OUTPUT) for message in inputs(1)], Progress(1))
         assert two.progress == Progress()
-    assert (await other.progress("functions", INPUT))[0] == Progress()
+    assert (await other.progress(STAGE, INPUT))[0] == Progress()
     assert await all_of(other, OUTPUT) == []
     assert by_key(await all_of(bus, INPUT)) == sorted((m.key, m.value) for m in inputs(10))
     assert by_key(await all_of(other, INPUT)) == sorted((m.key, m.value) for m in inputs(30, first=100))

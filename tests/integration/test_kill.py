@@ -176,7 +176,7 @@ async def server(tmp_path: Path) -> AsyncIterator[ScriptedLLM]:
         yield running
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 async def test_a_stream_killed_at_twenty_moments_ends_as_one_that_was_not_disturbed(
     tmp_path: Path, server: ScriptedLLM
 ) -> None:

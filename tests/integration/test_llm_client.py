@@ -303,8 +303,10 @@ async def test_refusals_narrow_the_window_and_replies_widen_it_again() -> None:
             assert client.snapshot().window == 35, attempt  # an outage is one fall
         server.faults = Faults()
         server.most_in_flight = 0
-        await llm.complete("r", requests("r", 200))
-        assert 35 < server.most_in_flight < 50
+        asking = asyncio.create_task(llm.complete("r", requests("r", 200)))
+        await until(lambda: client.snapshot().in_flight > 35)
+        await asking
+        assert server.most_in_flight < 50
 
 
 async def test_a_server_that_asked_for_rest_is_not_asked_before_it_is_over() -> None:
