@@ -85,6 +85,10 @@ async def copied(peer: Peer, inputs: Inputs, records: int) -> tuple[Copied, str]
     return Copied(output, said["records"], said["wall_s"], said["cpu_s"]), said["version"]
 
 
+TRIES = 8
+"""Processes after the killed one: together they wait longer than any group does for a dead member."""
+
+
 async def killed(peer: Peer, inputs: Inputs, values: Values) -> dict[str, int]:
     """Kill a copy in the middle of it, let another process end it, and return what of it is lost and what doubled.
 
@@ -101,8 +105,12 @@ async def killed(peer: Peer, inputs: Inputs, values: Values) -> dict[str, int]:
     process.kill()
     await process.wait()
     before = (await values(inputs.address, output)).total()
-    await ended(await start(peer, inputs, output, 0))
     expected, found = await values(inputs.address, inputs.topic), await values(inputs.address, output)
+    for _ in range(TRIES):  # one that gets nothing for 10 s ends, and the dead one may hold its partitions for longer
+        await ended(await start(peer, inputs, output, 0))
+        found = await values(inputs.address, output)
+        if found.total() >= expected.total():
+            break
     return {
         "inputs": inputs.records,
         "committed_when_killed": before,
