@@ -8,6 +8,7 @@ from typing import Any
 
 from stream.bus import Bus, Message, Stored
 from stream.codec import decode, encode
+from stream.idle import lag
 from stream.metrics import StageStats
 from stream.outcomes import StageSpec
 from stream.records import DeadLetter, File, Record, Rejected, Seed, SourceFile, digest, file_id
@@ -128,6 +129,13 @@ async def dead(bus: Bus) -> list[DeadLetter]:
 
 async def rejects(bus: Bus) -> list[Rejected]:
     return [decode(stored.value, Rejected) for stored in await all_of(bus, REJECTS.name)]
+
+
+async def caught_up(bus: Bus, stage: StageSpec, patience_s: float = 10.0) -> None:
+    """Wait until nothing is left, the offsets at the end that hold no record included."""
+    async with asyncio.timeout(patience_s):
+        while await lag(bus, stage):
+            await asyncio.sleep(0)
 
 
 async def check_conserved(bus: Bus, stage: StageSpec) -> None:

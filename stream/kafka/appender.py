@@ -64,6 +64,7 @@ class KafkaAppender:
             except TooLarge:
                 await self._place.load_limits([*names.values()])
                 if any(map(self._place.refusal, messages)):
+                    await self._is_written(messages)  # which ends what is open of this step
                     raise
                 # Each message is small enough: it is their batches that were made for a limit which has fallen since.
                 if not await self._is_written(messages):

@@ -154,6 +154,8 @@ class KafkaLease:
             except TooLarge:
                 await self._place.load_limits([*names.values()])
                 if any(map(self._place.refusal, messages)):
+                    # What is open of this step would hold up all who read, until the coordinator aborts it.
+                    await self._is_written(progress)
                     raise
                 # Each message is small enough: it is their batches that were made for a limit which has fallen since.
                 if not await self._is_written(progress):

@@ -18,6 +18,7 @@ from tests.memory_disk import Group
 from tests.stage_runs import (
     FAST,
     INPUT,
+    caught_up,
     check_conserved,
     emitted,
     memory_bus,
@@ -61,6 +62,7 @@ async def test_a_step_under_way_is_committed_before_a_wanted_partition_is_releas
         await until(lambda: share.released)
         assert bus.disk.progress["main.typed", "functions", 0] == Progress(4)
         await run.finished(10)
+        await caught_up(bus, stage)
     await check_conserved(bus, stage)
 
 
@@ -79,6 +81,7 @@ async def test_a_step_that_does_not_end_holds_a_wanted_partition_no_longer_than_
         await run.until(hanging.is_set)
         group_of(bus).rebalance()
         await run.finished(10)
+        await caught_up(bus, stage)
         go_on.set()  # what it then decides is nobody's
     assert (run.stats.read, run.stats.in_flight) == (10, 0)
     await check_conserved(bus, stage)
@@ -105,6 +108,7 @@ async def test_a_partition_wanted_while_the_memory_is_restored_is_released_at_on
         await restoring.wait()
         group_of(bus).rebalance()
         await run.finished(10)
+        await caught_up(bus, stage)
     await check_conserved(bus, stage)
 
 
@@ -123,5 +127,6 @@ async def test_the_watermark_goes_over_marks_that_hold_no_record_and_then_no_com
         assert bus.commits <= 3
         await send(bus, seeds(3, first=5))
         await run.finished(8)
+        await caught_up(bus, stage)
     assert len(await emitted(bus)) == run.stats.emitted
     await check_conserved(bus, stage)

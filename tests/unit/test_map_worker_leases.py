@@ -25,6 +25,7 @@ from tests.stage_runs import (
     INPUT,
     OUTPUT,
     Run,
+    caught_up,
     check_conserved,
     emitted,
     memory_bus,
@@ -106,6 +107,7 @@ async def test_a_call_goes_on_while_its_partition_is_wanted_back_and_its_result_
             assert set(doors.waiting) == {0, 1, 2}  # they count against the concurrency of every lease
             assert run.stats.in_flight == 3
         await let_all_through(doors, run, 9)
+        await caught_up(bus, stage)
     assert set(doors.called.values()) == {1}
     await check_conserved(bus, stage)
 
@@ -127,6 +129,7 @@ async def test_a_result_waits_for_its_offset_to_be_delivered_over_any_number_of_
         await run.finished(3)
         doors.open(1)
         await run.finished(4)
+        await caught_up(bus, stage)
     assert set(doors.called.values()) == {1}
     await check_conserved(bus, stage)
 
@@ -147,6 +150,7 @@ async def test_what_finishes_while_there_is_no_lease_is_used_under_the_next_one(
             assert (run.stats.in_flight, run.stats.commits) == (len(ours), 0)
         await run.finished(len(ours))
         await let_all_through(doors, run, 12)
+        await caught_up(bus, stage)
     assert {number for number, calls in doors.called.items() if calls == 1} == ours
     await check_conserved(bus, stage)
 
@@ -172,6 +176,7 @@ async def test_a_result_is_committed_although_every_call_is_taken() -> None:
         await run.finished(1)
         doors.open(1)
         await run.finished(2)
+        await caught_up(bus, stage)
     assert set(doors.called.values()) == {1}
     await check_conserved(bus, stage)
 
@@ -190,6 +195,7 @@ async def test_a_record_that_was_in_no_call_yet_is_fetched_again_and_joins_other
         group_of(bus).rebalance()
         await send(bus, seeds(2, first=3))
         await run.finished(5)
+        await caught_up(bus, stage)
     assert sizes == [5]
     await check_conserved(bus, stage)
 
@@ -207,6 +213,7 @@ async def test_a_partition_that_is_gone_takes_its_calls_with_it_and_comes_back_a
             await run.until(lambda: run.stats.in_flight == len(kept))
         await run.until(lambda: set(doors.waiting) == here)
         await let_all_through(doors, run, 12)
+        await caught_up(bus, stage)
     assert {number for number, calls in doors.called.items() if calls == 1} == kept
     await check_conserved(bus, stage)
 
@@ -230,6 +237,7 @@ async def test_what_another_owner_has_finished_in_between_is_dropped_and_the_res
         await run.until(lambda: run.stats.in_flight == 3)
         doors.open(*doors.waiting)
         await run.finished(3)
+        await caught_up(bus, stage)
     assert set(doors.called.values()) == {1}
     await check_conserved(bus, stage)
 
@@ -282,6 +290,7 @@ async def test_what_became_of_a_commit_in_which_the_lease_was_lost_the_next_leas
         await run.until(lambda: run.stats.in_flight == 2)
         doors.open(0, 2)
         await until(lambda: len(bus.log(OUTPUT.name)[0]) == 4)
+        await caught_up(bus, stage)
     assert set(doors.called.values()) == {1}
     await check_conserved(bus, stage)
 
@@ -303,6 +312,7 @@ async def test_a_commit_that_nobody_knows_of_is_made_again_as_it_was_and_nothing
         await run.until(lambda: len(doors.waiting) == 4)
         doors.open(2)
         await run.finished(4)
+        await caught_up(bus, stage)
     assert asked > 5
     await check_conserved(bus, stage)
 
@@ -326,6 +336,7 @@ async def test_a_commit_that_does_not_end_holds_a_wanted_partition_no_longer_tha
         await run.finished(2)
         doors.open(2)
         await run.finished(3)
+        await caught_up(bus, stage)
     assert set(doors.called.values()) == {1}
     await check_conserved(bus, stage)
 
@@ -352,6 +363,7 @@ async def test_the_watermark_goes_over_marks_that_hold_no_record_and_then_no_com
             await run.until(lambda: True)
         assert bus.commits <= before + 4
         assert run.stats.in_flight == 0
+        await caught_up(bus, stage)
     await check_conserved(bus, stage)
 
 
@@ -384,6 +396,7 @@ async def test_a_gap_wider_than_progress_can_tell_is_passed(monkeypatch: pytest.
         await run.finished(105)
         while await lag(bus, stage):
             await run.until(lambda: True)
+        await caught_up(bus, stage)
     await check_conserved(bus, stage)
 
 
@@ -402,6 +415,7 @@ async def test_what_is_held_is_bounded_over_any_number_of_leases_while_no_commit
             await settled(lambda: run.stats.commits)
         hold.set()
         await run.finished(2_000)
+        await caught_up(bus, stage)
     await check_conserved(bus, stage)
 
 
