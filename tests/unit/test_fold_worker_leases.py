@@ -9,7 +9,6 @@ import pytest
 
 from stream.bus import Stored
 from stream.idle import lag
-from stream.progress import Progress
 from stream.records import Seed
 from stream.retry import Gate
 from stream.stage import Decision
@@ -60,7 +59,7 @@ async def test_a_step_under_way_is_committed_before_a_wanted_partition_is_releas
         assert not share.released
         go_on.set()
         await until(lambda: share.released)
-        assert bus.disk.progress["main.typed", "functions", 0] == Progress(4)
+        assert bus.disk.progress["main.typed", "functions", 0].watermark >= 4  # the next lease may have gone on
         await run.finished(10)
         await caught_up(bus, stage)
     await check_conserved(bus, stage)
