@@ -16,6 +16,7 @@ from deploy.recipe import SOURCE_TOPIC
 from deploy.serving.server import Server
 from stream.bus import Bus
 from stream.errors import Fatal
+from stream.garbage import seldom_collected
 from stream.idle import wait_until_idle, watch_lag
 from stream.ingest import Source, ingest
 from stream.metrics import StageStats
@@ -91,7 +92,7 @@ async def run(
     if work.until_idle:
         parts.append(_stop_when_idle(bus, work, sources_done, stop.event))
     async with _beside(view.show(console), watch_lag(bus, work.specs, stats)):
-        with stop.on_signals():
+        with stop.on_signals(), seldom_collected():
             await _all(parts, stop.event)
     return stop.interrupted
 

@@ -5,6 +5,8 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import msgspec
+
 from stream.bus import Message, Stored
 from stream.codec import decode
 from stream.errors import Fatal, Permanent, RequestTimedOut, Transient, WorkerDied
@@ -27,7 +29,7 @@ class Job(NamedTuple):
     gates: Gates
 
 
-class Finished(NamedTuple):
+class Finished(msgspec.Struct, frozen=True, gc=False):
     """An input with everything that became of it, to be committed."""
 
     stored: Stored

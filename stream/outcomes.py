@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import msgspec
+
 from stream.bus import Cause, Message, Stored
 from stream.codec import decode, encode
 from stream.errors import TooLarge, WrongConfig
@@ -119,7 +121,7 @@ def cut(letter: Message, refusal: Refusal) -> Message:
             record = replace(record, error=record.error[: len(record.error) // 2])
         else:
             raise WrongConfig(f"{reason}: too little for a dead letter; let it take at least {ENOUGH_BYTES:,}")
-        letter = letter._replace(value=encode(record))
+        letter = msgspec.structs.replace(letter, value=encode(record))
     return letter
 
 

@@ -57,7 +57,7 @@ async def _turned_down(bus: Bus, spec: StageSpec, selection: Selection) -> tuple
             for stored in batch:
                 if stored.cause is None or stored.cause.stage != spec.name:
                     continue
-                position = stored.cause[1:4]
+                position = stored.cause.position
                 missing[position] = missing.get(position, stored.cause.n) - 1
                 if stored.key in selection.ids or _selected(topic, stored, selection):
                     chosen.add(position)
@@ -79,7 +79,7 @@ async def _inputs(
     async for batch in bus.read(spec.input.name):
         for stored in batch:
             if stored.cause and stored.cause.stage == REPLAY:
-                replayed.add(stored.cause[1:4])
+                replayed.add(stored.cause.position)
             position = spec.position(stored)
             if position in qualified and (position in chosen or stored.key in ids):
                 messages[position] = Message(spec.input.name, stored.key, stored.value, Cause(REPLAY, *position, 0, 1))

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Generic, TypeVar
 
+import msgspec
+
 from stream.errors import Permanent
 from stream.records import Record
 
@@ -40,8 +42,7 @@ class Reason(StrEnum):
     ALREADY_KEPT = "already_kept"
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome(Generic[Out]):
+class Outcome(msgspec.Struct, Generic[Out], frozen=True):
     """What became of one input: at least one emitted or rejected part, so that no input can vanish.
 
     >>> Outcome()

@@ -7,6 +7,8 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import msgspec
+
 from stream.bus import Bus, Message, Stored
 from stream.codec import encode
 from stream.embedded.batches import pack_gapped, unpack
@@ -180,7 +182,9 @@ class Tampering:
 
     def rekey(self, topic: str, stored: Stored, key: str) -> None:
         self._rewrite(
-            topic, stored, lambda batch: [r._replace(key=key) if r.offset == stored.offset else r for r in batch]
+            topic,
+            stored,
+            lambda batch: [msgspec.structs.replace(r, key=key) if r.offset == stored.offset else r for r in batch],
         )
 
     def duplicate(self, topic: str, stored: Stored) -> None:

@@ -145,9 +145,10 @@ async def check_conserved(bus: Bus, stage: StageSpec) -> None:
     for topic in (stage.output, REJECTS, DEAD):
         for stored in await all_of(bus, topic.name):
             assert stored.cause is not None
-            assert stored.cause[:2] == (stage.name, stage.input.name)
-            found.setdefault(stored.cause[2:4], []).append(stored.cause.i)
-            n[stored.cause[2:4]] = stored.cause.n
+            assert stored.cause.stage == stage.name
+            assert stored.cause.topic == stage.input.name
+            found.setdefault(stored.cause.position[1:], []).append(stored.cause.i)
+            n[stored.cause.position[1:]] = stored.cause.n
     inputs = {(stored.partition, stored.offset) for stored in await all_of(bus, stage.input.name)}
     assert {position: sorted(indexes) for position, indexes in found.items()} == {
         position: list(range(n[position])) for position in inputs

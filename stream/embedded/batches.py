@@ -9,9 +9,12 @@ import struct
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, chain
 
-import orjson
+import msgspec
 
 from stream.bus import Cause, Message, Stored
+
+_ENCODER = msgspec.json.Encoder()
+_CAUSES = msgspec.json.Decoder(Cause)
 
 MAX_BATCH_BYTES = 1_000_000
 """A batch is closed once it holds this much, so a reader never holds more than this or one record."""
@@ -27,7 +30,7 @@ def pack_gapped(deltas: Sequence[int], messages: Sequence[Message]) -> bytes:
     parts: list[bytes] = []
     for message in messages:
         parts.append(message.key.encode())
-        parts.append(b"" if message.cause is None else orjson.dumps(tuple(message.cause)))
+        parts.append(b"" if message.cause is None else _ENCODER.encode(message.cause))
         parts.append(message.value)
     lengths = [len(part) for part in parts]
     index = chain.from_iterable((delta, *lengths[3 * k : 3 * k + 3]) for k, delta in enumerate(deltas))
@@ -47,7 +50,7 @@ def unpack(body: bytes, partition: int, base: int, at_s: float, start: int = 0) 
         if offset < start:
             continue
         a, b, c, d = ends[3 * k : 3 * k + 4]
-        cause = Cause(*orjson.loads(body[b:c])) if c > b else None
+        cause = _CAUSES.decode(body[b:c]) if c > b else None
         records.append(Stored(partition, offset, body[a:b].decode(), body[c:d], cause, at_s))
     return records
 

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import ConsumerStoppedError, IllegalStateError, OffsetOutOfRangeError
@@ -81,9 +81,9 @@ class KafkaLease:
 
     async def _poll(self, limit: int) -> None:
         """Wait for records, a while. Whoever cancels it loses none: they are put by without another await."""
+        self.waits = True
         try:
-            with translated(self.what):
-                self.waits = True
+            with translated(self.what), self._lost_by_rebalance():
                 try:
                     found = await self._consumer.getmany(self._tp, timeout_ms=int(POLL_S * 1000), max_records=limit)
                 except OffsetOutOfRangeError:
@@ -93,10 +93,16 @@ class KafkaLease:
                     if record.offset not in self.progress:
                         self._held.append(stored(record))
                 self._end = max(self._end, await self._consumer.position(self._tp))
-        except (IllegalStateError, ConsumerStoppedError, AssertionError) as err:
-            raise LeaseLost(f"{self.what} is not ours any more") from err
         finally:
             self.waits = False
+
+    @contextlib.contextmanager
+    def _lost_by_rebalance(self) -> Generator[None]:
+        """Translate what aiokafka says of a partition that is not ours any more."""
+        try:
+            yield
+        except (IllegalStateError, ConsumerStoppedError, AssertionError) as err:
+            raise LeaseLost(f"{self.what} is not ours any more") from err
 
     async def _pass_deleted(self) -> None:
         """Go on where the log begins, when it begins behind our position.

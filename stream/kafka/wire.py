@@ -7,13 +7,13 @@ import zlib
 from collections.abc import Sequence
 
 import msgspec
-import orjson
 from aiokafka.structs import ConsumerRecord
 
 from stream.bus import Cause, Message, Stored
 
 CAUSE = "cause"
 
+_ENCODER = msgspec.json.Encoder()
 _CAUSES = msgspec.json.Decoder(Cause)
 
 Headers = list[tuple[str, bytes]]
@@ -38,7 +38,7 @@ def headers(cause: Cause | None) -> Headers:
     >>> headers(Cause("typed", "functions", 0, 12, 0, 1))
     [('cause', b'["typed","functions",0,12,0,1]')]
     """
-    return [] if cause is None else [(CAUSE, orjson.dumps(cause[:]))]
+    return [] if cause is None else [(CAUSE, _ENCODER.encode(cause))]
 
 
 def size_bytes(message: Message) -> int:

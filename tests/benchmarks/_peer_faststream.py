@@ -45,15 +45,15 @@ async def main(address: str, source: str, target: str, records: str, _: str) -> 
             app.exit()
 
     async def give_up() -> None:
-        while int(records) or not clock or time.perf_counter() - last[0] < 10:
+        while int(records) or time.perf_counter() - last[0] < 10:
             await asyncio.sleep(0.1)
         app.exit()
 
     idle = asyncio.create_task(give_up())
     await app.run()
     idle.cancel()
-    cpu_s = time.process_time() - clock[1]
-    print(json.dumps({"records": done, "wall_s": last[0] - clock[0], "cpu_s": cpu_s, "version": version("faststream")}))
+    wall_s, cpu_s = (last[0] - clock[0], time.process_time() - clock[1]) if clock else (0.0, 0.0)
+    print(json.dumps({"records": done, "wall_s": wall_s, "cpu_s": cpu_s, "version": version("faststream")}))
 
 
 if __name__ == "__main__":

@@ -33,7 +33,8 @@ def main(address: str, source: str, target: str, records: str, commit_s: str) ->
         frame = app.dataframe(app.topic(source, value_deserializer="bytes", key_deserializer="bytes"))
         frame.apply(copy).to_topic(app.topic(target, value_serializer="bytes", key_serializer="bytes"))
         app.run(count=int(records), timeout=0 if int(records) else 10, collect=False)
-    wall_s, cpu_s = (now - then for now, then in zip((time.perf_counter(), time.process_time()), clock, strict=True))
+    now = time.perf_counter(), time.process_time()
+    wall_s, cpu_s = (end - start for end, start in zip(now, clock or now, strict=True))
     print(json.dumps({"records": done, "wall_s": wall_s, "cpu_s": cpu_s, "version": __version__}))
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from stream.embedded import Embedded
 from stream.topics import DEAD, REJECTS, TOPICS
@@ -48,7 +49,7 @@ async def test_many_batches_are_deleted_in_slices_and_others_write_in_between(
 
         monkeypatch.setattr(bus, "_delete", counted)
         await bus.delete_before(INPUT, {0: 37})
-        await other.append([message._replace(topic=OUTPUT) for message in inputs(1)])
+        await other.append([replace(message, topic=OUTPUT) for message in inputs(1)])
         assert slices == 5  # of which the last one found nothing
         assert await bus.starts(INPUT) == {0: 35}
         async with leased(bus) as [lease]:

@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 
 import pytest
+from msgspec.structs import replace
 
 from stream.bus import Bus, Cause
 from stream.errors import WrongConfig
@@ -42,7 +43,7 @@ async def test_a_group_of_ours_on_their_topic_has_progress_of_its_own(harness: H
     async with leased(bus) as [home, *_], leased(child, topic=theirs) as [ours, *_]:
         [first] = await fetched(ours, 1)
         cause = Cause("functions", theirs, first.partition, first.offset, 0, 1)
-        await ours.commit([outcomes(first)[0]._replace(cause=cause)], Progress(first.offset + 1))
+        await ours.commit([replace(outcomes(first)[0], cause=cause)], Progress(first.offset + 1))
         assert home.progress == Progress()
     assert (await bus.progress("functions", INPUT))[0] == Progress()
     assert (await child.progress("functions", theirs))[first.partition].watermark == first.offset + 1

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 
 import pytest
+from msgspec.structs import replace
 
 from stream.bus import Bus
 from stream.errors import Fatal, InUse, LeaseLost
@@ -133,7 +134,7 @@ async def test_owners_of_different_names_are_not_in_each_others_way(bus: Bus) ->
 
 async def test_progress_is_a_stages_own(bus: Bus) -> None:
     await append(bus, inputs(60))
-    await append(bus, [message._replace(topic=OUTPUT) for message in inputs(60)])
+    await append(bus, [replace(message, topic=OUTPUT) for message in inputs(60)])
     async with leased(bus, STAGE) as [lease, *_]:
         await lease.commit([], Progress(1))
     for stage, topic in ((OTHER_STAGE, INPUT), (NEXT_STAGE, OUTPUT)):

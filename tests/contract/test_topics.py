@@ -1,6 +1,7 @@
 """Topics: made once, told apart by namespace, and kept as they were made."""
 
 import pytest
+from msgspec.structs import replace
 
 from stream.bus import Bus
 from stream.errors import WrongConfig
@@ -50,7 +51,7 @@ async def test_topics_made_by_another_bus_are_found(harness: Harness, bus: Bus) 
     other = await harness.open()
     await other.create([TOPICS["seeds"]])
     assert "seeds" in await bus.topics()
-    await append(bus, [message._replace(topic="seeds") for message in inputs(3)])
+    await append(bus, [replace(message, topic="seeds") for message in inputs(3)])
     assert len(await all_of(other, "seeds")) == 3
 
 
@@ -71,7 +72,7 @@ async def test_namespaces_share_nothing(harness: Harness, bus: Bus) -> None:
     assert await all_of(other, INPUT) == []
     async with leased(bus) as [one, *_], leased(other) as [two, *_]:  # the same stage, twice
         await append(other, inputs(30, first=100), "a")
-        await one.commit([message._replace(topic=OUTPUT) for message in inputs(1)], Progress(1))
+        await one.commit([replace(message, topic=OUTPUT) for message in inputs(1)], Progress(1))
         assert two.progress == Progress()
     assert (await other.progress(STAGE, INPUT))[0] == Progress()
     assert await all_of(other, OUTPUT) == []

@@ -57,10 +57,9 @@ async def test_processing_goes_on_exactly_once_when_the_coordinators_die_in_a_co
     tmp_path: Path, own_kafka: MakeKafka, namespace: str
 ) -> None:
     kafka = await asyncio.to_thread(own_kafka, 3)
-    settings = {"commit_interval_s": 0.05}
-    async with crew(
-        tmp_path, kafka.bootstrap, namespace, partitions=2, call_s=0.02, concurrency=8, settings=settings
-    ) as hands:
+    # A session longer than a death is felt: no partition changes hands for it.
+    task = {"call_s": 0.02, "concurrency": 8, "settings": {"commit_interval_s": 0.05}, "session_s": 15.0}
+    async with crew(tmp_path, kafka.bootstrap, namespace, partitions=2, **task) as hands:
         source = Feed(pause_s=0.001)
         feeding = asyncio.create_task(hands.feed(source))
         for _ in range(2):

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequ
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from stream.bus import Bus, Lease, Message
 from stream.errors import BrokerDown, LeaseLost
@@ -80,7 +81,7 @@ async def test_an_appender_in_doubt_gives_way_to_who_has_taken_its_name_and_writ
                 known = [stored.key for stored in await all_of(bus, INPUT)]
                 assert len(known) == (6 if fate is Fate.UNANSWERED else 3)
                 rest = [message for message in inputs(9) if message.key not in known]
-                await heir.append([rest[0]._replace(topic=OUTPUT), *rest])
+                await heir.append([replace(rest[0], topic=OUTPUT), *rest])
                 await written(bus, 9)  # the heir's mark may be seen only a moment after the answer to its commit
                 with pytest.raises(LeaseLost):
                     await zombie.append(inputs(3, first=3))
@@ -112,7 +113,7 @@ async def test_a_lease_finds_out_what_became_of_its_step_by_the_progress_that_wa
                     window.finish(stored.offset for stored in records)
                     progress = window.progress()
                     messages = [message for stored in records for message in outcomes(stored, 1)]
-                    messages = [message._replace(topic=OUTPUT) for message in messages]
+                    messages = [replace(message, topic=OUTPUT) for message in messages]
                     step = lambda: lease.commit(messages, progress)  # noqa: B023, E731
                     if progress.watermark == 6:
                         await tried_until_done(proxy, fate, step, ask_in_vain=ask_in_vain)

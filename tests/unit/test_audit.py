@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
@@ -87,7 +88,7 @@ def made_at(topic: str, stored: Stored) -> Place:
     if stored.cause is None:
         assert topic == RECIPE.name
         return ("recipe", RECIPE.name, 0, 0)
-    return stored.cause[:4]
+    return stored.cause.stage, *stored.cause.position
 
 
 def entries_of(topic: str, stored: Stored) -> set[Place]:
@@ -120,7 +121,7 @@ def test_a_record_that_is_taken_away_is_missed_where_it_was_made_and_where_it_wa
         expected |= entries_of(topic, stored)
     here = Cause(REPLAY, topic, stored.partition, stored.offset, 0, 1)
     if any(other.cause == here for _, other in pipeline.records):  # it was appended again: where from?
-        expected.add(here[:4])
+        expected.add((here.stage, *here.position))
     with pipeline.tampered() as tampering:
         tampering.delete(topic, stored)
         assert set(pipeline.holes()) == expected
@@ -223,7 +224,7 @@ async def test_outcomes_that_cannot_be_one_set_are_a_hole(small: Small) -> None:
 
 async def test_a_record_that_cannot_be_read_is_a_hole_and_still_counts(small: Small) -> None:
     log = small.bus.log("functions")[0]
-    log[0] = log[0]._replace(value=b"garbage")
+    log[0] = msgspec.structs.replace(log[0], value=b"garbage")
     assert log[0].cause
     [hole] = await audit(small.bus, SPECS)
     assert str(hole).startswith(f"functions: files[0]@{log[0].cause.offset}: what stands at functions[0]@0 cannot be")

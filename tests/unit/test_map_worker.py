@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from stream.bus import Cause
 from stream.errors import DiskFull
 from stream.idle import lag
 from stream.progress import Progress
@@ -98,7 +99,7 @@ async def test_the_parts_of_an_outcome_are_numbered_emitted_first() -> None:
     async with running(bus, stage) as run:
         await run.finished(1)
     causes = [stored.cause for topic in (OUTPUT.name, "rejects") for stored in await all_of(bus, topic)]
-    assert causes == [("typed", "functions", 0, 0, i, 4) for i in range(4)]
+    assert causes == [Cause("typed", "functions", 0, 0, i, 4) for i in range(4)]
     assert [reject.record_id for reject in await rejects(bus)] == ["part", seeds(1)[0].key]
     assert (run.stats.emitted, run.stats.rejected) == (2, Counter({"already_kept": 2}))
 
