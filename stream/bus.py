@@ -36,7 +36,7 @@ from stream.topics import Topic
 NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
-class Cause(msgspec.Struct, frozen=True, gc=False, array_like=True):
+class Cause(msgspec.Struct, frozen=True, gc=False, array_like=True, forbid_unknown_fields=True):
     """Header: this record is outcome `i` of the `n` that `stage` made from the input at (topic, partition, offset)."""
 
     stage: str

@@ -40,14 +40,14 @@ class Finished(msgspec.Struct, frozen=True, gc=False):
 class Calls:
     """The calls under way for one input partition. They know nothing of leases, and go on while it has none.
 
-    `done` is called with each input that is finished, `failed` with what is fatal, `ended` after each call. `len` is
+    `done` is called with the inputs that are finished, `failed` with what is fatal, `ended` after each call. `len` is
     the number of calls under way.
     """
 
     def __init__(
         self,
         job: Job,
-        done: Callable[[Finished], None],
+        done: Callable[[Sequence[Finished]], None],
         failed: Callable[[Exception], None],
         ended: Callable[[], None],
     ) -> None:
@@ -99,12 +99,14 @@ class Calls:
         """Bring every record of a batch to an outcome or a dead letter."""
         readable: list[Stored] = []
         records: list[Any] = []
+        unreadable: list[Finished] = []
         for stored in batch:
             try:
                 records.append(decode(stored.value, self._spec.input.record))
                 readable.append(stored)
             except Permanent as err:
-                self._bury(stored, err)
+                unreadable.append(self._buried(stored, err))
+        self._finish(unreadable)
         if records:
             await self._settle(readable, records)
 
@@ -116,14 +118,13 @@ class Calls:
             raise
         except Exception as err:  # noqa: BLE001 - any other error of a stage is our defect: the record goes to `dead`
             if len(batch) == 1:
-                self._bury(batch[0], err)
+                self._finish([self._buried(batch[0], err)])
                 return
             half = len(batch) // 2
             await self._settle(batch[:half], records[:half])
             await self._settle(batch[half:], records[half:])
             return
-        for stored, outcome in zip(batch, outcomes, strict=True):
-            self._settled(stored, outcome)
+        self._finish([self._settled(stored, outcome) for stored, outcome in zip(batch, outcomes, strict=True)])
 
     async def _attempts(self, records: Sequence[Any]) -> Sequence[Outcome[Any]]:
         """Call the stage. A lone record is given `attempts`; several are halved at the first failure."""
@@ -161,20 +162,19 @@ class Calls:
                 f"stage {self._spec.name} took longer than {self._settings.call_deadline_s:g} s"
             ) from err
 
-    def _settled(self, stored: Stored, outcome: Outcome[Any]) -> None:
+    def _settled(self, stored: Stored, outcome: Outcome[Any]) -> Finished:
         spec = self._spec
         try:
             messages = outcome_messages(spec.name, spec.output.name, spec.position(stored), stored.key, outcome)
         except Exception as err:  # noqa: BLE001 - what cannot be written, or is no outcome at all, is our defect too
-            self._bury(stored, err)
-        else:
-            self._finish(Finished(stored, messages, [reject.reason for reject in outcome.rejected]))
+            return self._buried(stored, err)
+        return Finished(stored, messages, [reject.reason for reject in outcome.rejected])
 
-    def _bury(self, stored: Stored, error: BaseException) -> None:
+    def _buried(self, stored: Stored, error: BaseException) -> Finished:
         letter = dead_letter(self._spec.name, self._spec.position(stored), stored.key, stored.value, error)
-        self._finish(Finished(stored, letter, []))
+        return Finished(stored, letter, [])
 
-    def _finish(self, finished: Finished) -> None:
-        if finished.stored.offset in self.running:  # else it was dropped
-            self.running.discard(finished.stored.offset)
-            self._done(finished)
+    def _finish(self, finished: Sequence[Finished]) -> None:
+        ours = [one for one in finished if one.stored.offset in self.running]  # the others were dropped
+        self.running.difference_update([one.stored.offset for one in ours])
+        self._done(ours)

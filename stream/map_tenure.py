@@ -60,14 +60,15 @@ class Tenure:
         """The results that are not committed, as far as is known."""
         return [*self._kept.values(), *self._step, *self._finished]
 
-    def take(self, finished: Finished) -> None:
-        """Take the result of a call."""
-        offset = finished.stored.offset
-        if offset in self._awaited:
-            self._awaited.discard(offset)
-            self._kept[offset] = finished
-        else:
-            self._finished.append(finished)
+    def take(self, finished: Sequence[Finished]) -> None:
+        """Take results of a call."""
+        for one in finished:
+            offset = one.stored.offset
+            if offset in self._awaited:
+                self._awaited.discard(offset)
+                self._kept[offset] = one
+            else:
+                self._finished.append(one)
         self._changed.set()
 
     def wake(self) -> None:

@@ -1,6 +1,7 @@
 """Running a Map on one input partition: many calls in flight, finished in any order, committed together."""
 
 import asyncio
+from collections.abc import Sequence
 
 from stream.bus import Lease
 from stream.map_calls import Calls, Finished, Job
@@ -42,11 +43,11 @@ class MapWorker:
         if self._fatal.done():
             self._fatal.exception()  # told, as far as asyncio is concerned
 
-    def _take(self, finished: Finished) -> None:
+    def _take(self, finished: Sequence[Finished]) -> None:
         if self._tenure is not None:
             self._tenure.take(finished)
         else:
-            self._left.append(finished)
+            self._left += finished
 
     def _fail(self, error: Exception) -> None:
         if not self._fatal.done():

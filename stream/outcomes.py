@@ -59,13 +59,15 @@ def outcome_messages(stage: str, output: str, position: Position, key: str, outc
     Raises:  BadRecord when an emitted record cannot be encoded.
     """
     n = len(outcome.emitted) + len(outcome.rejected)
+    topic, partition, offset = position
     messages = [
-        Message(output, record.key, encode(record), Cause(stage, *position, i, n))
+        Message(output, record.key, encode(record), Cause(stage, topic, partition, offset, i, n))
         for i, record in enumerate(outcome.emitted)
     ]
     for i, reject in enumerate(outcome.rejected, start=len(messages)):
         record = Rejected(encodable(reject.record_id or key), stage, reject.reason, encodable(reject.evidence))
-        messages.append(Message(REJECTS.name, record.key, encode(record), Cause(stage, *position, i, n)))
+        cause = Cause(stage, topic, partition, offset, i, n)
+        messages.append(Message(REJECTS.name, record.key, encode(record), cause))
     return messages
 
 

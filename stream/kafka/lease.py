@@ -43,6 +43,7 @@ class KafkaLease:
         self._group = place.group(stage)
         self._tp = TopicPartition(place.full(topic), partition)
         self._end = progress.watermark  # no record below it is left at the broker
+        self._fresh = max(progress.done, default=progress.watermark - 1) + 1  # nothing from here on is finished
         self._held: deque[Stored] = deque()  # got from the broker, not yet handed out
         self._told = progress.watermark  # the position that the last fetch returned with
         self._committed = progress
@@ -89,9 +90,11 @@ class KafkaLease:
                 except OffsetOutOfRangeError:
                     await self._pass_deleted()
                     return
-                for record in found.get(self._tp, ()):
-                    if record.offset not in self.progress:
-                        self._held.append(stored(record))
+                self._held.extend(
+                    stored(record)
+                    for record in found.get(self._tp, ())
+                    if record.offset >= self._fresh or record.offset not in self.progress
+                )
                 self._end = max(self._end, await self._consumer.position(self._tp))
         finally:
             self.waits = False

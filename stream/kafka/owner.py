@@ -113,18 +113,22 @@ class Owner:
         self, producer: AIOKafkaProducer, messages: Sequence[Message], topics: Mapping[str, str]
     ) -> dict[TopicPartition, list[BatchBuilder]]:
         """Return the messages as record batches: a future for each record would cost more than all the rest."""
-        found: dict[TopicPartition, list[BatchBuilder]] = {}
-        counts = {name: self._partitions[topic] for name, topic in topics.items()}
+        found: dict[str, list[list[BatchBuilder]]] = {
+            topic: [[] for _ in range(self._partitions[name])] for topic, name in topics.items()
+        }
         for message in messages:
-            key, head = message.key.encode(), headers(message.cause)
-            tp = TopicPartition(topics[message.topic], partition_of(key, counts[message.topic]))
-            batches = found.get(tp)
-            if batches is None:
-                batches = found[tp] = [producer.create_batch()]
-            if batches[-1].append(timestamp=None, key=key, value=message.value, headers=head) is None:
-                batches.append(producer.create_batch())
-                batches[-1].append(timestamp=None, key=key, value=message.value, headers=head)  # the first always fits
-        return found
+            key, head, of_topic = message.key.encode(), headers(message.cause), found[message.topic]
+            batches = of_topic[partition_of(key, len(of_topic))]
+            if batches and batches[-1].append(timestamp=None, key=key, value=message.value, headers=head) is not None:
+                continue
+            batches.append(producer.create_batch())
+            batches[-1].append(timestamp=None, key=key, value=message.value, headers=head)  # the first always fits
+        return {
+            TopicPartition(topics[topic], partition): batches
+            for topic, of_topic in found.items()
+            for partition, batches in enumerate(of_topic)
+            if batches
+        }
 
     def discard(self) -> None:
         """Write no more."""

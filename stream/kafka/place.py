@@ -22,6 +22,7 @@ class Place:
     session_s: float  # a member that is silent for so long is taken for dead
     partitions: dict[str, int] = field(default_factory=dict[str, int])  # by full name
     limits: dict[str, int] = field(default_factory=dict[str, int])  # bytes of a message, by full name
+    least: int = 0  # of these
     down: str | None = None  # why no broker answers, while none does
 
     def full(self, topic: str) -> str:
@@ -58,18 +59,22 @@ class Place:
         """Take up what the topics take now: the limits may have been changed."""
         for name, configs in (await self.admin.configs(names)).items():
             self.limits[name] = int(configs["max.message.bytes"])
+        self.least = min(self.limits.values(), default=0)
 
     def refusal(self, message: Message) -> str | None:
         """See `Lease.refusal`."""
+        at_most = at_most_bytes(message)
+        if at_most <= self.least:
+            return None
         name = full_name(self.namespace, message.topic)
         limit = self.limits.get(name)
-        if limit is None or at_most_bytes(message) <= limit or (size := size_bytes(message)) <= limit:
+        if limit is None or at_most <= limit or (size := size_bytes(message)) <= limit:
             return None
         return f"a message of {size:,} bytes for topic {name}, which takes {limit:,} (max.message.bytes)"
 
     async def names(self, messages: Iterable[Message]) -> Mapping[str, str]:
         """Return the full names of the topics of messages, whose partitions and limits are known from here on."""
-        topics = {message.topic: self.full(message.topic) for message in messages}
+        topics = {topic: self.full(topic) for topic in {message.topic for message in messages}}
         for topic, name in topics.items():
             if "/" in topic:
                 raise WrongConfig(f"topic {topic} is another namespace's: it is only read")
