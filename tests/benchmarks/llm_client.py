@@ -33,6 +33,7 @@ from consumers.llm.render import completion_text
 from consumers.llm.request import LLM, Completion, Prompt, Request, Sampling, TooLong
 from deploy.scripted_llm import question, replies
 from deploy.scripted_llm.server import service_s
+from stream.garbage import seldom_collected
 
 SLOTS = 64
 FAN_OUT = (1, 1, 10)
@@ -148,7 +149,8 @@ async def main() -> None:
     options = parser.parse_args()
     async with server(options.service_s) as url:
         await one_run(url, -1, 10, options.service_s)  # warm-up
-        runs = [await one_run(url, run, options.records, options.service_s) for run in range(options.runs)]
+        with seldom_collected():  # as `seedstream run` does
+            runs = [await one_run(url, run, options.records, options.service_s) for run in range(options.runs)]
         few = options.records // 4
         bare_s = await bare_cpu_s(url, options.runs, few) / (few * sum(FAN_OUT)) * 1000
     requests = options.records * sum(FAN_OUT)
