@@ -41,11 +41,13 @@ async def opened(where: Where) -> AsyncGenerator[tuple[Bus, Sequence[StageSpec]]
 
 
 async def status(where: Where, as_json: bool) -> None:
-    counts = await _counted(where)
+    async with opened(where) as (bus, specs):
+        counts = await funnel(bus, legs(specs))
+        workers = await bus.workers([spec.name for spec in specs])
     if as_json:
-        put_json(counts)
+        put_json([msgspec.to_builtins(count) | {"workers": workers.get(count.stage, ())} for count in counts])
     else:
-        report.console().print(report.funnel_table(counts))
+        report.console().print(report.funnel_table(counts, workers=workers))
 
 
 async def compare(where: Where, other: str, as_json: bool) -> None:
@@ -91,10 +93,11 @@ async def watch(where: Where) -> None:
             while True:
                 started_s = time.monotonic()
                 counts = await whole.count()
+                workers = await bus.workers([spec.name for spec in specs])
                 rates = {
                     b.stage: (c.done - b.done) / (started_s - looked_s) for b, c in zip(before, counts, strict=False)
                 }
-                live.update(report.funnel_table(counts, rates), refresh=True)
+                live.update(report.funnel_table(counts, rates, workers), refresh=True)
                 before, looked_s = counts, started_s
                 await asyncio.sleep(LOOK_S)
 

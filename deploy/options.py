@@ -59,6 +59,14 @@ def find(directory: Path | None, bus: str | None, namespace: str, config: Path |
     return where.find(directory, bus, namespace, config)
 
 
+def find_named(directory: Path | None, bus: str | None, namespace: str, config: Path | None) -> "Where | None":
+    """As `find`; None where neither an option nor the config file names a stream."""
+    from deploy import settings
+
+    named = directory or bus or settings.read(config)[0].bus
+    return find(directory, bus, namespace, config) if named else None
+
+
 def run_async(work: Coroutine[Any, Any, T]) -> T:
     """Do work to its end. asyncio is imported here: it would take a tenth of the time of `--help`."""
     import asyncio

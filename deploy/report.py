@@ -1,8 +1,9 @@
 """What the commands print for people: the funnel, an example with its lineage, samples of rejects."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from textwrap import indent
+from types import MappingProxyType
 from typing import cast
 
 import msgspec
@@ -18,6 +19,7 @@ from producers.source import Summary
 from stream.records import DeadLetter, Example, File, Record, Rejected, Step
 
 ID_CHARS = 12
+NOBODY: Mapping[str, Sequence[Collection[int]]] = MappingProxyType({})
 REASONS = 3  # that the funnel names for a stage
 LINES = 12  # of an evidence that are shown
 
@@ -28,16 +30,33 @@ def console() -> Console:
     return out if out.is_terminal else Console(highlight=False, markup=False, no_color=True, width=10_000)
 
 
-def funnel_table(counts: Iterable[Count], rates: Mapping[str, float] | None = None) -> Table:
-    """Show what came in, what came out, and why the rest did not; with `rates`, inputs per second by stage."""
+Workers = Mapping[str, Sequence[Collection[int]]]
+"""`Bus.workers`."""
+
+
+def funnel_table(counts: Iterable[Count], rates: Mapping[str, float] | None = None, workers: Workers = NOBODY) -> Table:
+    """Show what came in, what came out, and why the rest did not; with `rates`, inputs per second by stage; with
+    `workers`, how many it has, and how many partitions each."""
     table = Table(box=None, pad_edge=False)
-    for name in ("stage", "in", "out", "rejected", "dead", "lag", *(["per s"] if rates is not None else []), "reasons"):
-        table.add_column(name, justify="left" if name in ("stage", "reasons") else "right", no_wrap=name == "stage")
+    also = [*(["per s"] if rates is not None else []), *(["workers"] if workers else [])]
+    for name in ("stage", "in", "out", "rejected", "dead", "lag", *also, "reasons"):
+        left = name in ("stage", "workers", "reasons")
+        table.add_column(name, justify="left" if left else "right", no_wrap=name == "stage")
     for c in counts:
         rate = [f"{rates.get(c.stage, 0):,.1f}"] if rates is not None else []
         numbers = (c.done, c.out, c.rejected.total(), c.dead, c.lag)
-        table.add_row(c.stage, *(f"{number:,}" for number in numbers), *rate, _reasons(c))
+        own = [_hands(workers.get(c.stage, ()))] if workers else []
+        table.add_row(c.stage, *(f"{number:,}" for number in numbers), *rate, *own, _reasons(c))
     return table
+
+
+def _hands(workers: Collection[Collection[int]]) -> str:
+    """Return how many workers there are, and how many partitions each has.
+
+    >>> _hands([[0, 1], [2]]), _hands([])
+    ('2 (2+1)', '')
+    """
+    return f"{len(workers)} ({'+'.join(str(len(own)) for own in workers)})" if workers else ""
 
 
 def comparison(before: str, old: Iterable[Count], now: str, new: Iterable[Count]) -> Table:

@@ -40,7 +40,6 @@ from trainer.hyperparameters import Train
 log = logging.getLogger(__name__)
 
 EXAMPLES = TOPICS["examples"]
-REMEDY = "Start it as before, or run the changed one in a new --dir or --namespace"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +106,8 @@ async def _opened(asked: Start) -> AsyncGenerator[tuple[Bus, Pipeline, Start]]:
     is not there is never written down. The start is given as this namespace runs it."""
     recipe = asked.plan.effective()
     async with asked.where.open(create=True) as bus:
-        goes_on = await begun(bus, recipe, REMEDY)
+        place = "--dir or --namespace" if isinstance(asked.where.bus, Path) else "--namespace"
+        goes_on = await begun(bus, recipe, f"Start it as before, or run the changed one in a new {place}")
         start = _within(asked, await stored_recipe(bus))
         async with build(start.plan, start.stages, start.where.folder) as pipeline:
             wanted = wanted_by(start.plan.recipe)

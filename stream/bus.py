@@ -200,6 +200,11 @@ class Bus(Protocol):
         """Return the committed progress of a stage by partition of its input; every partition has an entry."""
         ...
 
+    async def workers(self, stages: Collection[str]) -> Mapping[str, Sequence[Collection[int]]]:
+        """Return, by stage, the partitions that each of its workers has: none where it stands by, or is joining. Says
+        nothing of a stage where a group can only have one member."""
+        ...
+
     async def starts(self, topic: str) -> Mapping[int, int]:
         """Return by partition the first offset still there: every record below it was deleted. 0 where none was, the
         end where all were."""

@@ -148,6 +148,10 @@ class Group:
         share.released = True
         self._disk.wake()
 
+    def members(self) -> list[list[int]]:
+        """Return the partitions of each member."""
+        return [[share.partition for share in member.shares] for member in self._members]
+
     def shares(self) -> list[Share]:
         """What is given out."""
         return [share for member in self._members for share in member.shares]

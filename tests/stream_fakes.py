@@ -240,6 +240,14 @@ class MemoryBus:
     async def progress(self, stage: str, topic: str) -> Mapping[int, Progress]:
         return {p: self.progress_of(stage, topic, p) for p in range(len(self.log(topic)))}
 
+    async def workers(self, stages: Collection[str]) -> Mapping[str, Sequence[Collection[int]]]:
+        return {
+            stage: group.members()
+            for (full, _), group in self.disk.groups.items()
+            for stage in stages
+            if full == self._full(stage)
+        }
+
     async def starts(self, topic: str) -> Mapping[int, int]:
         return {partition: log.start for partition, log in enumerate(self.log(topic))}
 

@@ -16,6 +16,7 @@ from deploy.options import (
     Namespace,
     StartBudget,
     find,
+    find_named,
     run_async,
     say,
 )
@@ -76,7 +77,8 @@ def evaluate(
 ) -> None:
     """Score a model on a benchmark: pass@k, each program run in the sandbox. Goes on where a killed run ended.
 
-    With --dir or --bus the score is published in that stream, and all its scores are shown.
+    Where a stream is named (--dir, --bus, or `bus` in the config file) the score is published in it, and all of its
+    scores are shown.
     """
     from deploy import evaluating
     from trainer import benchmarks
@@ -84,7 +86,7 @@ def evaluate(
 
     if not model and not check:
         raise WrongConfig("name the model to evaluate, as its server does")
-    stream = find(directory, bus, namespace, config) if directory or bus else None
+    stream = find_named(directory, bus, namespace, config)
     local = evaluating.local_model(model, llm)
     endpoint, settings = evaluating.endpoint_of(model, llm, api, config) if model and not local else (None, None)
     try:

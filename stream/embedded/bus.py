@@ -246,6 +246,9 @@ class Embedded:
             end,
         )  # since the first look, some may have come
 
+    async def workers(self, stages: Collection[str]) -> Mapping[str, Sequence[Collection[int]]]:
+        return {}
+
     async def starts(self, topic: str) -> Mapping[int, int]:
         number = self.topic_id(topic)
         ends = await self.ends(topic)  # first: what is appended after it shows in the batches

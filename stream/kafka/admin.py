@@ -9,6 +9,7 @@ import aiokafka.errors as kafka
 from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.coordinator.protocol import ConsumerProtocol
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from stream.errors import BrokerDown, WrongConfig
@@ -184,7 +185,30 @@ class Admin:
         found = await self._ask(question, PENDING_S if stable else PATIENCE_S)
         return {tp: found[tp] if found[tp].offset >= 0 else None for tp in wanted}
 
+    async def members(self, groups: Collection[str]) -> dict[str, list[list[int]]]:
+        """Return, by group, the partitions that each member has; of what is joining none are known yet."""
+        return dict(zip(groups, await asyncio.gather(*map(self._members, groups)), strict=True))
+
+    async def _members(self, group: str) -> list[list[int]]:
+        async def question() -> list[list[int]]:
+            # One group at a time: aiokafka 0.14 reads answers of several as of an older version, and all but the first
+            # wrong.
+            [answer] = await self._client.describe_consumer_groups([group])
+            code, _, _, _, _, members, *_ = answer.groups[0]
+            if code:
+                raise kafka.for_code(code)(group)
+            return [_partitions(assignment) for *_, assignment in members]
+
+        return await self._ask(question)
+
     async def delete_before(self, topic: str, offsets: Mapping[int, int]) -> None:
         """Delete the records below the offsets, for good."""
         wanted = {TopicPartition(topic, p): RecordsToDelete(offset) for p, offset in offsets.items()}
         await self._ask(lambda: self._client.delete_records(wanted))
+
+
+def _partitions(assignment: bytes) -> list[int]:
+    """Return the partitions in what a group's leader has assigned to a member; nothing was, while it joins."""
+    if not assignment:
+        return []
+    return sorted(tp.partition for tp in ConsumerProtocol.ASSIGNMENT.decode(assignment).partitions())

@@ -153,6 +153,11 @@ class Kafka:
                 found[partition] = decoded(self._place, group, TopicPartition(name, partition), at)
         return found
 
+    async def workers(self, stages: Collection[str]) -> Mapping[str, Sequence[Collection[int]]]:
+        groups = {stage: self._place.group(stage) for stage in stages}
+        found = await self._place.admin.members(groups.values())
+        return {stage: found[group] for stage, group in groups.items()}
+
     async def ends(self, topic: str) -> Mapping[int, int]:
         return await self._place.admin.ends(self._place.full(topic), range(await self._place.count(topic)))
 

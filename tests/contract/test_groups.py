@@ -12,6 +12,7 @@ from stream.progress import Progress, Window
 from tests.contract.buses import Harness
 from tests.contract.steps import (
     INPUT,
+    NEXT_STAGE,
     PATIENCE_S,
     STAGE,
     append,
@@ -92,6 +93,17 @@ async def shared_out(partitions: int, *members: Member) -> None:
                 return
 
 
+async def told_of(bus: Bus, *members: Member) -> None:
+    """Wait until the bus says who has what."""
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            found = await bus.workers([NEXT_STAGE, STAGE])
+            assert found.get(NEXT_STAGE, []) == []
+            if sorted(map(sorted, found[STAGE])) == sorted(sorted(member.held) for member in members):
+                return
+            await asyncio.sleep(0.01)
+
+
 async def test_partitions_are_shared_out_when_a_member_joins_and_come_back_when_it_leaves(
     shared: Harness, bus: Bus
 ) -> None:
@@ -103,7 +115,9 @@ async def test_partitions_are_shared_out_when_a_member_joins_and_come_back_when_
             async with asyncio.timeout(PATIENCE_S):
                 while {*first.gone} != {*second.held}:
                     await asyncio.sleep(0.01)
+            await told_of(bus, first, second)
         await shared_out(partitions, first)
+        await told_of(bus, first)
 
 
 async def test_a_lease_that_is_wanted_fetches_no_more_and_commits_until_it_is_released(
