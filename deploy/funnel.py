@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from deploy.offsets import Dense, Offsets, Read
+from deploy.offsets import Dense, Offsets, Read, fresh
 from stream.bus import Bus
 from stream.codec import decode
 from stream.ledger import Ledger, ledger
@@ -95,12 +95,9 @@ class Funnel:
     async def _turned_down(self) -> None:
         """Take in the rejects and dead letters that came since."""
         for topic in (REJECTS.name, DEAD.name):
-            begin = self._next[topic]
-            async for batch in self._bus.read(topic, dict(begin)):
-                for stored in batch:
-                    begin[stored.partition] = stored.offset + 1
-                    if topic == DEAD.name:
-                        self._dead[decode(stored.value, DeadLetter).stage] += 1
-                    else:
-                        reject = decode(stored.value, Rejected)
-                        self._rejected.setdefault(reject.stage, Counter())[reject.reason] += 1
+            async for stored in fresh(self._bus, topic, self._next[topic]):
+                if topic == DEAD.name:
+                    self._dead[decode(stored.value, DeadLetter).stage] += 1
+                else:
+                    reject = decode(stored.value, Rejected)
+                    self._rejected.setdefault(reject.stage, Counter())[reject.reason] += 1

@@ -2,11 +2,23 @@
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Protocol
 
-from stream.bus import Bus
+from stream.bus import Bus, Stored
 from stream.ledger import Ledger
+
+
+async def fresh(bus: Bus, topic: str, begin: dict[int, int]) -> AsyncGenerator[Stored]:
+    """Yield the records from `begin` on, and bring it up to where the next look begins: behind what stands there now,
+    also where that is no record."""
+    ends = await bus.ends(topic)
+    async for batch in bus.read(topic, dict(begin)):
+        for stored in batch:
+            yield stored
+            begin[stored.partition] = stored.offset + 1
+    for partition, end in ends.items():
+        begin[partition] = max(end, begin.get(partition, 0))
 
 
 class Offsets(Protocol):
@@ -58,13 +70,12 @@ class Read:
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
         self._found: dict[str, dict[int, array[int]]] = {}
+        self._next: dict[str, dict[int, int]] = {}  # what is to be read first
 
     async def look(self, topic: str, book: Ledger) -> None:
-        found = self._found.setdefault(topic, {})
-        begin = {**book.deleted(topic), **{p: offsets[-1] + 1 for p, offsets in found.items()}}
-        async for batch in self._bus.read(topic, begin):
-            for stored in batch:
-                found.setdefault(stored.partition, array("q")).append(stored.offset)
+        found, begin = self._found.setdefault(topic, {}), self._next.setdefault(topic, dict(book.deleted(topic)))
+        async for stored in fresh(self._bus, topic, begin):
+            found.setdefault(stored.partition, array("q")).append(stored.offset)
 
     def below(self, topic: str, partition: int, offset: int) -> int:
         return bisect_left(self._found[topic].get(partition, ()), offset)

@@ -150,19 +150,27 @@ class Admin:
 
     async def ends(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:
         """Return the high watermark of each partition."""
-        return await self._bounds(self._high.end_offsets, topic, partitions)
+        return await self._bounds(self._high, self._high.end_offsets, topic, partitions)
 
     async def stable_ends(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:
         """Return the last stable offset of each partition: as far as committed records are to be had."""
-        return await self._bounds(self._stable.end_offsets, topic, partitions)
+        return await self._bounds(self._stable, self._stable.end_offsets, topic, partitions)
 
     async def starts(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:
         """Return the first offset that is still there, of each partition."""
-        return await self._bounds(self._high.beginning_offsets, topic, partitions)
+        return await self._bounds(self._high, self._high.beginning_offsets, topic, partitions)
 
-    async def _bounds(self, ask: Any, topic: str, partitions: Iterable[int]) -> dict[int, int]:
+    async def _bounds(
+        self, consumer: AIOKafkaConsumer, ask: Any, topic: str, partitions: Iterable[int]
+    ) -> dict[int, int]:
         wanted = [TopicPartition(topic, partition) for partition in partitions]
-        found: dict[TopicPartition, int] = await self._ask(lambda: ask(wanted))
+
+        async def question() -> dict[TopicPartition, int]:
+            # Of a topic that it does not know, aiokafka asks a tenth of a second later.
+            await consumer._client.add_topic(topic)  # pyright: ignore[reportPrivateUsage]
+            return await ask(wanted)
+
+        found = await self._ask(question)
         return {tp.partition: found[tp] for tp in wanted}
 
     async def committed(self, group: str, topic: str, partitions: Iterable[int]) -> dict[int, OffsetAndMetadata | None]:

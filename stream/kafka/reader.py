@@ -13,7 +13,10 @@ from stream.kafka.place import Place
 from stream.kafka.wire import stored
 
 BATCH = 500
-POLL_MS = 100
+HELD_MS = 100  # what a broker may hold a fetch back that brings nothing
+POLL_MS = 10
+"""How long to wait for records of a partition, before it is looked whether its position has moved over marks alone:
+aiokafka waits on then."""
 STALLED_S = 60.0
 """Longer than any transaction can be open."""
 
@@ -33,7 +36,7 @@ async def read(place: Place, topic: str, start: Mapping[int, int] | None) -> Asy
         return
     consumer = AIOKafkaConsumer(
         isolation_level="read_committed", auto_offset_reset="earliest", enable_auto_commit=False,
-        fetch_max_wait_ms=POLL_MS, **place.cluster.client,
+        fetch_max_wait_ms=HELD_MS, **place.cluster.client,
     )  # fmt: skip
     try:
         with translated(f"reading {name}"):

@@ -1,6 +1,6 @@
 # What seedstream uses of aiokafka 0.14.
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from typing import Any
 
 from aiokafka.abc import ConsumerRebalanceListener
@@ -9,6 +9,7 @@ from aiokafka.structs import ConsumerRecord, OffsetAndMetadata, RecordMetadata, 
 
 class AIOKafkaClient:
     async def close(self) -> None: ...
+    def add_topic(self, topic: str) -> Awaitable[bool]: ...
 
 class Sender:
     sender_task: asyncio.Task[None] | None
@@ -45,6 +46,7 @@ class AIOKafkaProducer:
     ) -> None: ...
 
 class AIOKafkaConsumer:
+    _client: AIOKafkaClient
     def __init__(
         self,
         *topics: str,
