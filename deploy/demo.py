@@ -17,8 +17,8 @@ import typer
 from consumers import prompt
 from consumers.llm.render import completion_text
 from deploy.lab import MODEL
-from deploy.outline import outline
-from deploy.recipe import SOURCE_TOPIC
+from deploy.planning.recipe import SOURCE_TOPIC
+from deploy.streams.outline import outline
 from sandbox import Sandbox
 from stream.embedded import Embedded
 from stream.errors import BusMissing

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 import typer
 
 if TYPE_CHECKING:
-    from deploy.where import Where
+    from deploy.streams.where import Where
 
 Dir = Annotated[
     Path | None,
@@ -52,16 +52,16 @@ T = TypeVar("T")
 def find(directory: Path | None, bus: str | None, namespace: str, config: Path | None) -> "Where":
     """Return where the stream is that the options name.
 
-    Raises:  as `deploy.where.find`.
+    Raises:  as `deploy.streams.where.find`.
     """
-    from deploy import where  # it imports the buses, which `--help` has no use for
+    from deploy.streams import where  # it imports the buses, which `--help` has no use for
 
     return where.find(directory, bus, namespace, config)
 
 
 def find_named(directory: Path | None, bus: str | None, namespace: str, config: Path | None) -> "Where | None":
     """As `find`; None where neither an option nor the config file names a stream."""
-    from deploy import settings
+    from deploy.planning import settings
 
     named = directory or bus or settings.read(config)[0].bus
     return find(directory, bus, namespace, config) if named else None

@@ -5,6 +5,8 @@ import signal
 from collections.abc import Generator
 from contextlib import contextmanager
 
+EXIT_INTERRUPTED = 130
+
 
 class Interrupted(Exception):  # noqa: N818 - it says what happened; nothing failed
     """A signal asked the process to end; the work inside was cancelled."""

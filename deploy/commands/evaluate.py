@@ -80,7 +80,7 @@ def evaluate(
     Where a stream is named (--dir, --bus, or `bus` in the config file) the score is published in it, and all of its
     scores are shown.
     """
-    from deploy import evaluating
+    from deploy.training import evaluating
     from trainer import benchmarks
     from trainer.evaluate import Job, Samples
 
@@ -129,7 +129,7 @@ def scores(
     as_json: Json = False,
 ) -> None:
     """Show what the models of a stream scored, as a table and as a picture."""
-    from deploy import evaluating
+    from deploy.training import evaluating
 
     found = run_async(evaluating.scores_of(find(directory, bus, namespace, config)))
     if not found:

@@ -36,8 +36,8 @@ def export(
 ) -> None:
     """Write a topic as Parquet and JSONL with a dataset card, for `datasets.load_dataset`. Equal content gives equal
     bytes. With --config the card says what the models cost."""
-    from deploy.export import Wanted, export_from
-    from deploy.settings import read
+    from deploy.dataset.export import Wanted, export_from
+    from deploy.planning.settings import read
 
     prices = {end.model: end for end in read(config)[0].llm.values()}
     topic = topic or ("executions" if form == "preferences" else "examples")

@@ -27,7 +27,7 @@ def status(
     as_json: Json = False,
 ) -> None:
     """Show the funnel of a stream: what came into each stage, what came out, why the rest did not, and the lag."""
-    from deploy import looking
+    from deploy.streams import looking
 
     stream = find(directory, bus, namespace, config)
     if watch and compare is not None:
@@ -50,7 +50,7 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Show one record with its lineage: up to its file, and down to all that was made from it."""
-    from deploy import looking
+    from deploy.streams import looking
 
     run_async(looking.show(find(directory, bus, namespace, config), record_id, as_json))
 
@@ -67,7 +67,7 @@ def rejects(
     as_json: Json = False,
 ) -> None:
     """Show what was turned down, by stage and reason, with samples."""
-    from deploy import looking
+    from deploy.streams import looking
 
     run_async(looking.rejects(find(directory, bus, namespace, config), stage, reason, samples, as_json))
 
@@ -83,7 +83,7 @@ def dead(
     as_json: Json = False,
 ) -> None:
     """Show the records that we failed, by stage and error, with samples. Exit 1 when there is one."""
-    from deploy import looking
+    from deploy.streams import looking
 
     if run_async(looking.dead(find(directory, bus, namespace, config), stage, samples, as_json)):
         raise typer.Exit(1)
@@ -98,7 +98,7 @@ def audit(
     as_json: Json = False,
 ) -> None:
     """Prove that each input of each stage was emitted, rejected or dead-lettered, once. Exit 1 names what was not."""
-    from deploy import looking
+    from deploy.streams import looking
 
     holes = run_async(looking.holes(find(directory, bus, namespace, config)))
     if as_json:

@@ -48,8 +48,8 @@ def try_(
     A line is a record as JSON, as `seedstream export DIR --topic T` writes it to T.jsonl. Each outcome is a line of
     JSON on stdout: {"emitted": […], "rejected": […]}. Exit 1 when a line could not be used.
     """
-    from deploy.plan import Flags, plan
-    from deploy.trying import try_stage
+    from deploy.planning.plan import Flags, plan
+    from deploy.running.trying import try_stage
 
     planned = plan(Flags(recipe, config, llm, model, api, start_budget_s))
     bad = run_async(try_stage(planned, planned.recipe.stage(stage), show_prompt))
@@ -82,14 +82,14 @@ def replay(
     """
     where = find(directory, bus, namespace, config)
     if into is not None:
-        from deploy.branching import branch, tell
-        from deploy.plan import Flags
+        from deploy.planning.plan import Flags
+        from deploy.streams.branching import branch, tell
 
         if dead or reason or ids:
             raise WrongConfig("--into runs a stage anew on all that it reads: give it no --dead, --reason or ids")
         tell(run_async(branch(where, stage, into, Flags(recipe, config, llm, model, api))), where.of(into), as_json)
         return
-    from deploy.looking import replay as replay_stage
+    from deploy.streams.looking import replay as replay_stage
 
     if recipe or llm or model or api:
         raise WrongConfig("a stage with another recipe or model runs in a namespace of its own: name one with --into")

@@ -26,7 +26,7 @@ def prune(
     The whole namespace is audited first, and what is proven is counted in topic audit: exit 1, and nothing deleted,
     names what does not hold. Examples, models, scores and state logs are kept for ever.
     """
-    from deploy.pruning import pruned, tell
+    from deploy.streams.pruning import pruned, tell
 
     where = find(directory, bus, namespace, config)
     found = run_async(pruned(where, keep_days, dry_run))

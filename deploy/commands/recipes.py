@@ -15,7 +15,7 @@ Name = Annotated[str, typer.Argument(metavar="NAME|FILE", help="A recipe's name,
 @app.command("list", epilog="Example: seedstream recipe list")
 def list_(as_json: Json = False) -> None:
     """List the recipes that come with seedstream."""
-    from deploy import recipe
+    from deploy.planning import recipe
 
     recipes = [recipe.load(name) for name in recipe.names()]
     if as_json:
@@ -31,8 +31,8 @@ def list_(as_json: Json = False) -> None:
 @app.command(epilog="Example: seedstream recipe show selfcodealign --json")
 def show(name: Name, as_json: Json = False) -> None:
     """Print a recipe: its file with all comments, or (--json) all that it decides, prompts as hashes."""
-    from deploy import recipe
-    from deploy.plan import Flags, plan
+    from deploy.planning import recipe
+    from deploy.planning.plan import Flags, plan
 
     planned = plan(Flags(recipe=name))
     if as_json:
@@ -49,7 +49,7 @@ def copy(
     name: Name, directory: Annotated[Path, typer.Argument(metavar="DIR", help="A new directory for the copy.")]
 ) -> None:
     """Copy a recipe with its prompts and worked examples, to be edited."""
-    from deploy.recipe_copy import copy as copy_recipe
+    from deploy.planning.recipe_copy import copy as copy_recipe
 
     path = copy_recipe(name, directory)
     say(f"edit {path} and {path.parent / 'prompts'}, then: seedstream up --recipe {path} --source PATH --dir DIR")
@@ -68,11 +68,11 @@ def diff(
 
     With --dir or --bus the two names are those of namespaces there: what these run.
     """
-    from deploy.effective import diff as differences
-    from deploy.plan import Flags, plan
+    from deploy.planning.effective import diff as differences
+    from deploy.planning.plan import Flags, plan
 
     if directory is not None or bus is not None:
-        from deploy.looking import recipe_differences
+        from deploy.streams.looking import recipe_differences
 
         found = run_async(recipe_differences(find(directory, bus, before, config), before, after))
     else:

@@ -53,18 +53,18 @@ def up(
     as_json: Json = False,
 ) -> None:
     """Run every stage of a recipe in this process: code in, examples out. Goes on where an earlier run ended."""
-    from deploy.plan import Flags, plan
+    from deploy.planning.plan import Flags, plan
 
     planned = plan(Flags(recipe, config, llm, model, api, start_budget_s))
     if dry_run:
-        from deploy.dry_run import dry_run as count
+        from deploy.running.dry_run import dry_run as count
 
         if not source:
             raise WrongConfig("--dry-run counts what sources hold: name one with --source PATH")
         run_async(count(planned, source, limit, as_json))
         return
-    from deploy.up import Start
-    from deploy.up import up as run_all
+    from deploy.running.up import Start
+    from deploy.running.up import up as run_all
 
     start = Start(
         where=find(directory, bus, namespace, config),
@@ -98,8 +98,8 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Run some stages of a stream: a worker. Other processes on this machine may run the others."""
-    from deploy.plan import Flags, plan
-    from deploy.up import Start, up
+    from deploy.planning.plan import Flags, plan
+    from deploy.running.up import Start, up
 
     planned = plan(Flags(recipe, config, llm, model, api, start_budget_s))
     start = Start(
@@ -130,8 +130,8 @@ def ingest(
     as_json: Json = False,
 ) -> None:
     """Send the files of sources into a stream, those alone that it has not had yet."""
-    from deploy.plan import Flags, plan
-    from deploy.up import Start, up
+    from deploy.planning.plan import Flags, plan
+    from deploy.running.up import Start, up
 
     planned = plan(Flags(recipe, config, llm, model, api))
     start = Start(

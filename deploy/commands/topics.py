@@ -35,7 +35,7 @@ def create(
     `up` and `run` do the same: this is for a broker where they may not. One that is there is left as it is; exit 2 when
     it has not the one partition that the order of a stage needs.
     """
-    from deploy import topics
+    from deploy.streams import topics
 
     made = run_async(topics.create(find(directory, bus, namespace, config), recipe, config))
     if as_json:
@@ -58,7 +58,7 @@ def list_(
 
     On Kafka each step of a worker takes an offset too, so there are somewhat fewer records than are shown.
     """
-    from deploy import topics
+    from deploy.streams import topics
 
     lines = run_async(topics.listed(find(directory, bus, namespace, config)))
     if as_json:
@@ -79,7 +79,7 @@ def check(
     as_json: Json = False,
 ) -> None:
     """Compare what stands on the bus with what a stream needs. Exit 1 names each difference; nothing is changed."""
-    from deploy import topics
+    from deploy.streams import topics
 
     found = run_async(topics.check(find(directory, bus, namespace, config), recipe, config))
     if as_json:

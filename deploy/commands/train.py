@@ -55,7 +55,7 @@ def train(
     How is said by the table train of recipe or config; its defaults are StarCoder2-Instruct's. It ends with a record
     in topic models, and a folder that transformers and vLLM load.
     """
-    from deploy.training import Flags, Order, train_once
+    from deploy.training.alone import Flags, Order, train_once
 
     if data is not None and rebuild is not None:
         raise WrongConfig("--data and --rebuild name two sources: give one of them")

@@ -11,9 +11,9 @@ import transformers
 
 from consumers import prompt
 from consumers.llm.render import completion_text
-from deploy import recipe
 from deploy.lab.corpus import MAX_LINES
 from deploy.lab.functions import Function, standard_library
+from deploy.planning import recipe
 from stream.records import sampling_seed
 
 TRIVIAL = ("", "TBD", "XXX", "Undocumented.", "Function.", "Fix me", "Method.", "Add documentation.")

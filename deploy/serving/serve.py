@@ -10,10 +10,9 @@ from pathlib import Path
 from deploy.serving import checkpoint, vllm
 from deploy.serving.checkpoint import Checkpoint
 from deploy.serving.server import Place, Server
+from deploy.signals import EXIT_INTERRUPTED
 
 log = logging.getLogger(__name__)
-
-EXIT_INTERRUPTED = 130
 
 
 async def serve(directory: Path, place: Place, more: Sequence[str], ready: Callable[[str, str], None]) -> int:

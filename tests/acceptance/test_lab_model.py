@@ -12,7 +12,7 @@ import pytest
 
 from deploy.lab import MODEL
 from deploy.lab.report import Report, report
-from deploy.outline import outline
+from deploy.streams.outline import outline
 from sandbox import Sandbox
 from stream.audit import audit
 from stream.embedded import Embedded

@@ -14,7 +14,7 @@ from deploy.scripted_llm.faults import Fault, Faults
 from deploy.scripted_llm.server import ScriptedLLM, Service
 from stream.records import derived_id, sampling_seed
 from stream.settings import Settings
-from tests.failures.stage import INPUT, PATIENCE_S, STAGE, check_all, feed, founded, until_true
+from tests.failures.steered_stage import INPUT, PATIENCE_S, STAGE, check_all, feed, founded, until_true
 from tests.integration.processes import SEEDSTREAM, seedstream
 from tests.stage_runs import all_of, seeds
 

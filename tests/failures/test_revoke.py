@@ -5,9 +5,9 @@ from pathlib import Path
 
 from tests.brokers import MakeKafka
 from tests.failures.proxy import END_TXN, Fate, proxied
-from tests.failures.stage import check_all, feed, founded, held_back, until
-from tests.failures.worker import Plan
-from tests.failures.workers import calls, crew
+from tests.failures.steered import calls, crew
+from tests.failures.steered_stage import check_all, feed, founded, held_back, until
+from tests.failures.steered_worker import Plan
 from tests.stage_runs import seeds
 
 

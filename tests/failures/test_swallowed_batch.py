@@ -14,9 +14,9 @@ from stream.bus import Bus
 from stream.kafka.bus import Kafka
 from stream.kafka.layout import configs
 from stream.records import Seed
-from tests.failures.stage import INPUT, OUTPUT, check_all, feed, founded, until_true
-from tests.failures.worker import Plan
-from tests.failures.workers import calls, crew
+from tests.failures.steered import calls, crew
+from tests.failures.steered_stage import INPUT, OUTPUT, check_all, feed, founded, until_true
+from tests.failures.steered_worker import Plan
 from tests.stage_runs import all_of, dead, emitted, seeds
 
 LIMIT, LIMIT_BYTES = "max.message.bytes", 1_000

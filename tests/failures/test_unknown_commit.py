@@ -6,9 +6,9 @@ from pathlib import Path
 
 from tests.brokers import MakeKafka
 from tests.failures.proxy import END_TXN, Fate, Proxy, proxied
-from tests.failures.stage import OUTPUT, check_all, feed, founded, held_back, until
-from tests.failures.worker import Plan
-from tests.failures.workers import Crew, Worker, calls, crew
+from tests.failures.steered import Crew, Worker, calls, crew
+from tests.failures.steered_stage import OUTPUT, check_all, feed, founded, held_back, until
+from tests.failures.steered_worker import Plan
 from tests.stage_runs import all_of, seeds
 
 FATES = (Fate.UNANSWERED, Fate.SWALLOWED)

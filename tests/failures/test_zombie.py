@@ -5,9 +5,9 @@ import signal
 from pathlib import Path
 
 from deploy.local_kafka import LocalKafka
-from tests.failures.stage import check_all, feed, founded
-from tests.failures.worker import Plan
-from tests.failures.workers import calls, crew
+from tests.failures.steered import calls, crew
+from tests.failures.steered_stage import check_all, feed, founded
+from tests.failures.steered_worker import Plan
 from tests.stage_runs import seeds
 
 

@@ -1,7 +1,7 @@
 """What the tests of whole streams share."""
 
-from deploy import recipe
-from deploy.stages import Clients
+from deploy.planning import recipe
+from deploy.planning.stages import Clients
 from stream.outcomes import StageSpec
 
 CONFIG = """

@@ -16,12 +16,12 @@ from typing import Any
 import pytest
 
 from deploy.local_kafka import LocalKafka
-from deploy.outline import outline
+from deploy.planning.stages import KINDS
 from deploy.scripted_llm.faults import Fault
 from deploy.scripted_llm.replies import Shares
 from deploy.scripted_llm.server import ScriptedLLM, Service
-from deploy.stages import KINDS
-from deploy.where import find
+from deploy.streams.outline import outline
+from deploy.streams.where import find
 from stream.audit import audit
 from stream.bus import Bus, Stored
 from stream.codec import decode, encode

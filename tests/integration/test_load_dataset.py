@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from deploy.export import Wanted
+from deploy.dataset.export import Wanted
 from stream.records import Rejected
 from stream.topics import TOPICS
 from tests.unit.test_export import exported, unlike

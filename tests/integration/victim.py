@@ -17,7 +17,8 @@ from typing import Any
 
 from aiokafka import AIOKafkaProducer
 
-from deploy import cli, running
+from deploy import cli
+from deploy.running import work as running
 from stream.bus import Message, Stored
 from stream.embedded import bus as embedded_bus
 from stream.embedded import writer

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from deploy.branch import below
 from deploy.cli import run
-from deploy.effective import begin, stored_recipe
-from deploy.plan import Flags, plan
-from deploy.topics import wanted_by
+from deploy.planning.effective import begin, stored_recipe
+from deploy.planning.plan import Flags, plan
+from deploy.streams.branch import below
+from deploy.streams.topics import wanted_by
 from stream.bus import Cause, Message
 from stream.codec import encode
 from stream.embedded import Embedded

@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 
 from consumers.llm.endpoint import Endpoint
-from deploy import funnel_picture
-from deploy.card_header import header
-from deploy.effective import begin
-from deploy.export import CARD, Wanted, export_from
-from deploy.funnel import Count
-from deploy.plan import Flags, plan
-from deploy.story import Asked, cost, story
-from deploy.topics import topics_of
-from deploy.where import Where
+from deploy.dataset import funnel_picture
+from deploy.dataset.card_header import header
+from deploy.dataset.export import CARD, Wanted, export_from
+from deploy.planning.effective import begin
+from deploy.planning.plan import Flags, plan
+from deploy.streams.funnel import Count
+from deploy.streams.story import Asked, cost, story
+from deploy.streams.topics import topics_of
+from deploy.streams.where import Where
 from stream.bus import Message
 from stream.codec import encode
 from stream.embedded import Embedded

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy import recipe
-from deploy.plan import Flags, plan
+from deploy.planning import recipe
+from deploy.planning.plan import Flags, plan
 from deploy.serving import checkpoint, vllm
 from deploy.serving.vllm import Build
 from stream.errors import DependencyDown, WrongConfig

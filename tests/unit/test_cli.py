@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from deploy.cli import app, run
-from deploy.effective import begin
-from deploy.plan import Flags, plan
+from deploy.planning.effective import begin
+from deploy.planning.plan import Flags, plan
 from deploy.serving import checkpoint
-from deploy.topics import topics_of
+from deploy.streams.topics import topics_of
 from stream.bus import Cause, Message
 from stream.codec import encode
 from stream.embedded import Embedded
@@ -169,16 +169,16 @@ def test_the_exit_code_follows_from_the_class_of_the_error(
     def fails(*_: object) -> object:
         raise raised
 
-    monkeypatch.setattr("deploy.looking.holes", fails)
+    monkeypatch.setattr("deploy.streams.looking.holes", fails)
     assert run(["audit", "--dir", "run"]) == code
     assert len(capsys.readouterr().err.splitlines()) == (0 if code == 130 else 1)
 
 
 BROKEN = """
-import deploy.looking
+import deploy.streams.looking
 from deploy.cli import main
 def holes(*_): raise KeyError("a\\nb")
-deploy.looking.holes = holes
+deploy.streams.looking.holes = holes
 main()
 """
 

@@ -10,10 +10,10 @@ import pytest
 import typer
 import yaml
 
-from deploy import recipe
 from deploy.cli import app
 from deploy.local_kafka import jars
 from deploy.local_kafka.properties import SIZED
+from deploy.planning import recipe
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = yaml.safe_load((ROOT / "deploy" / "compose.yaml").read_text())

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from deploy.columns import EXAMPLE, columns_of
-from deploy.export import CARD, Exported, Wanted, export
-from deploy.story import Story
+from deploy.dataset.columns import EXAMPLE, columns_of
+from deploy.dataset.export import CARD, Exported, Wanted, export
+from deploy.streams.story import Story
 from stream.bus import Message
 from stream.codec import encode
 from stream.embedded import Embedded

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from deploy.funnel import Count, Funnel, Leg, funnel
+from deploy.streams.funnel import Count, Funnel, Leg, funnel
 from stream.bus import Stored
 from stream.prune import Part, prune
 from tests.audited import SPECS, feed, prepare, run_all

@@ -10,9 +10,9 @@ from tokenizers import Tokenizer
 
 from consumers import prompt
 from consumers.llm.render import completion_text
-from deploy import recipe
 from deploy.lab import BENCHMARK, benchmark
 from deploy.lab.judging import NO, YES, auc, judge_auc
+from deploy.planning import recipe
 from deploy.serving import checkpoint
 
 MODEL = checkpoint.find("seedstream-lab")

@@ -11,8 +11,9 @@ import pytest
 from rich.console import Console
 
 from consumers.llm.usage import Usage
-from deploy import live, running
-from deploy.live import Rate, View
+from deploy.running import live
+from deploy.running import work as running
+from deploy.running.live import Rate, View
 from stream.bus import Cause, Message
 from stream.codec import encode
 from stream.embedded import Embedded

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from deploy import recipe
-from deploy.effective import Asked, begin, begun, canonical, diff, effective, stored_recipe
-from deploy.recipe_copy import copy
+from deploy.planning import recipe
+from deploy.planning.effective import Asked, begin, begun, canonical, diff, effective, stored_recipe
+from deploy.planning.recipe_copy import copy
 from stream import config
 from stream.embedded import Embedded
 from stream.errors import WrongConfig

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consumers.near_duplicates import jaccard, shingles
-from deploy.split import NGRAM, THRESHOLD, Split, Texts, drawn, split
+from deploy.dataset.split import NGRAM, THRESHOLD, Split, Texts, drawn, split
 from stream.errors import WrongConfig
 from stream.records import digest
 

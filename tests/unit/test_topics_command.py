@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from deploy import recipe
 from deploy.cli import run
-from deploy.topics import topics_of, wanted_by
+from deploy.planning import recipe
+from deploy.streams.topics import topics_of, wanted_by
 from stream.embedded import Embedded
 from stream.topics import TOPICS
 from tests.contract.steps import append, inputs

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from deploy import train_beside
-from deploy.train_beside import Beside, Trigger, beside, check
+from deploy.training import beside as train_beside
+from deploy.training.beside import Beside, Trigger, beside, check
 from stream.bus import Bus, Message, Stored
 from stream.embedded import Embedded
 from stream.errors import Fatal, InUse, WrongConfig
@@ -234,7 +234,7 @@ async def test_nothing_is_trained_where_no_base_model_is_named(tmp_path: Path):
 
 
 def test_a_training_of_a_recipe_is_read_with_its_base_beside_the_file(tmp_path: Path):
-    from deploy.plan import Flags, plan
+    from deploy.planning.plan import Flags, plan
 
     (tmp_path / "base").mkdir()
     (tmp_path / "recipe.toml").write_text('extends = "selfcodealign"\n[train]\nbase = "base"\nepochs = 2\n')

@@ -5,8 +5,8 @@ import io
 import pytest
 from rich.console import Console
 
-from deploy import training_view
-from deploy.training_view import Pace, View, line
+from deploy.training import view as training_view
+from deploy.training.view import Pace, View, line
 from trainer.events import Said, decode, encode, error
 
 STEPS = [Said("training", step, 3, 2.0 - step / 2) for step in (1, 2, 3)]

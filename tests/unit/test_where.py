@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy import settings
-from deploy.where import Where, find
+from deploy.planning import settings
+from deploy.streams.where import Where, find
 from stream.embedded import Embedded
 from stream.errors import WrongConfig
 from stream.kafka.security import KafkaConfig

@@ -1,0 +1,1 @@
+"""The examples as files: Parquet, JSONL and a card."""

@@ -1,0 +1,1 @@
+"""What is to be done: recipe, config file and flags, put together, checked before anything starts, and built."""

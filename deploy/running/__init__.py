@@ -1,0 +1,1 @@
+"""Stages and sources at work in this process."""

@@ -1,0 +1,203 @@
+"""`seedstream up`, `run` and `ingest`: a stream opened, its stages run in this process, its end reported."""
+
+import logging
+import os
+import sys
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TextIO, cast
+
+from rich.console import Console
+from rich.file_proxy import FileProxy
+
+from consumers.llm.usage import Usage
+from deploy.options import put_json, say
+from deploy.planning.effective import begin, begun, stored_recipe
+from deploy.planning.pipeline import Pipeline, build
+from deploy.planning.plan import Plan
+from deploy.planning.recipe import StagePlan
+from deploy.running import live
+from deploy.running import work as running
+from deploy.running.live import View
+from deploy.signals import EXIT_INTERRUPTED
+from deploy.streams import report
+from deploy.streams.branch import check_stages, within
+from deploy.streams.funnel import Count, funnel
+from deploy.streams.outline import legs, outline
+from deploy.streams.topics import wanted_by
+from deploy.streams.where import Where
+from deploy.training import beside as train_beside
+from producers.directory import Directory
+from stream import logs
+from stream.bus import Bus, Stored
+from stream.codec import decode
+from stream.errors import WrongConfig
+from stream.idle import lag
+from stream.metrics import serve
+from stream.outcomes import StageSpec
+from stream.records import Example, RecipeText
+from stream.topics import TOPICS, full_name
+from trainer.hyperparameters import Train
+
+log = logging.getLogger(__name__)
+
+EXAMPLES = TOPICS["examples"]
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What a run is started with."""
+
+    where: Where
+    plan: Plan
+    stages: Sequence[StagePlan]
+    sources: Sequence[Path] = ()
+    limit: int | None = None
+    until_idle: bool = False
+    metrics_port: int | None = None
+    log_format: logs.Format = "console"
+    as_json: bool = False
+
+
+async def up(asked: Start) -> int:
+    """Run until idle or told to stop, report, and return the exit code.
+
+    Raises:  Fatal: WrongConfig for what is wrong with sources, config, recipe or model; DependencyDown; InUse when
+             another process runs the same stages.
+    """
+    # What is wrong with a source, or with the training, is found before anything is made.
+    sources = [Directory(path, asked.plan.recipe.source) for path in asked.sources]
+    train_beside.check(_training(asked))
+    console = Console(stderr=True, highlight=False)
+    # On a terminal, log lines go above the live view instead of through it.
+    logs.start(asked.log_format, _secrets(asked.plan), _above(console) if console.is_terminal else None)
+    async with _opened(asked) as (bus, pipeline, start):
+        stats = running.new_stats(pipeline.specs)
+        if start.metrics_port is not None:
+            serve(stats.values(), start.metrics_port)
+        view = View(list(stats.values()), lambda: sum(pipeline.used().values(), Usage()))
+        work = running.Work(pipeline.specs, sources, start.limit, start.until_idle, pipeline.local, start.where.copies)
+        async with train_beside.beside(bus, _training(start), start.where.folder, view.tell_training) as trainer:
+            interrupted = await running.run(bus, work, start.plan.config.runner, stats, view, console)
+            if trainer is not None and start.until_idle and not interrupted:
+                interrupted = await trainer.finish()
+        await _tell_end(bus, start, sources, pipeline.used())
+        if trainer is not None:
+            trainer.raise_failure()
+    return EXIT_INTERRUPTED if interrupted else 0
+
+
+def _training(start: Start) -> Train:
+    """Return how to train: not at all in a worker of some stages."""
+    return start.plan.recipe.train if len(start.stages) == len(start.plan.recipe.stages) else Train()
+
+
+def _above(console: Console) -> TextIO:
+    return cast("TextIO", FileProxy(console, sys.stderr))
+
+
+def _secrets(plan: Plan) -> list[str]:
+    names = {end.key_env for end in (*plan.endpoints.values(), *plan.config.llm.values()) if end.key_env}
+    names |= {name for name in (plan.config.kafka.password_env,) if name}
+    return [os.environ[name] for name in names if name in os.environ]
+
+
+@asynccontextmanager
+async def _opened(asked: Start) -> AsyncGenerator[tuple[Bus, Pipeline, Start]]:
+    """Open bus and pipeline. A stream begins only when all servers have answered, so that the name of a model which
+    is not there is never written down. The start is given as this namespace runs it."""
+    recipe = asked.plan.effective()
+    async with asked.where.open(create=True) as bus:
+        place = "--dir or --namespace" if isinstance(asked.where.bus, Path) else "--namespace"
+        goes_on = await begun(bus, recipe, f"Start it as before, or run the changed one in a new {place}")
+        start = _within(asked, await stored_recipe(bus))
+        async with build(start.plan, start.stages, start.where.folder) as pipeline:
+            wanted = wanted_by(start.plan.recipe)
+            await bus.create(wanted.topics, wanted.readers)
+            if goes_on:
+                await _tell_rest(bus, pipeline.specs)
+            else:
+                await begin(bus, recipe)
+            yield bus, pipeline, start
+
+
+def _within(asked: Start, stored: RecipeText | None) -> Start:
+    """Return what a namespace runs of what was asked for: all of it, or the stages from where it was branched on.
+
+    Raises:  WrongConfig for a source or a stage that is the parent's.
+    """
+    if stored is None or stored.first is None:
+        return asked
+    namespace = asked.where.namespace
+    if asked.sources:
+        theirs = full_name(namespace, stored.reads or "")
+        raise WrongConfig(
+            f"namespace {namespace} takes no sources: it reads {theirs}, so send them to namespace {stored.parent}"
+        )
+    recipe = within(asked.plan.recipe, stored)
+    names = {stage.name for stage in asked.stages}
+    if len(asked.stages) < len(asked.plan.recipe.stages):
+        check_stages(stored, [stage.name for stage in recipe.stages], sorted(names), namespace)
+    stages = [stage for stage in recipe.stages if stage.name in names]
+    return replace(asked, plan=replace(asked.plan, recipe=recipe), stages=stages)
+
+
+async def _tell_rest(bus: Bus, specs: Sequence[StageSpec]) -> None:
+    """Say what an earlier run left."""
+    left = {spec.name: await lag(bus, spec) for spec in specs}
+    waiting = ", ".join(f"{name} {count:,}" for name, count in left.items() if count)
+    most = "" if bus.dense else ", at most"  # offsets are counted, and a bus may need some for itself
+    log.info("going on with namespace %s; inputs left by an earlier run%s: %s", bus.namespace, most, waiting or "none")
+
+
+async def _tell_end(bus: Bus, start: Start, sources: Sequence[Directory], used: Mapping[str, Usage]) -> None:
+    """Report the funnel over the whole history, one example, and what to do next."""
+    counts = await funnel(bus, legs(await outline(bus)))
+    whole = len(start.stages) == len(start.plan.recipe.stages)  # a worker of some stages has no example to show for it
+    shown = await latest_example(bus) if whole else None
+    if start.as_json:
+        put_json(
+            {
+                "namespace": bus.namespace,
+                "stages": counts,
+                "used": used,
+                "example": shown.key if shown else None,
+            }
+        )
+        return
+    out = report.console()
+    for source in sources:
+        out.print(report.source_line(source.name, source.summary()))
+    out.print(report.funnel_table(counts))
+    total = sum(used.values(), Usage())
+    if total.requests:
+        out.print(f"this run: {total.requests:,} requests, {live.tokens(total)}")
+    if shown is not None:
+        out.print(report.example(shown))
+    for line in _next(start, counts, shown):
+        say(line)
+
+
+def _next(start: Start, counts: Sequence[Count], shown: Example | None) -> Iterator[str]:
+    where = start.where.flags()
+    if shown is not None:
+        yield f"the dataset as files:     seedstream export DIR {where}"
+        yield f"all that led to it:       seedstream show {shown.key[: report.ID_CHARS]} {where}"
+    if any(count.rejected for count in counts):
+        yield f"what was turned down:     seedstream rejects {where}"
+    if any(count.dead for count in counts):
+        yield f"what we failed (a defect): seedstream dead {where}"
+    if any(count.lag for count in counts):
+        yield "there is work left:       start it again in the same way, and it goes on"
+
+
+async def latest_example(bus: Bus) -> Example | None:
+    """Return the example accepted last."""
+    latest: Stored | None = None
+    async for batch in bus.read(EXAMPLES.name):
+        for stored in batch:
+            if latest is None or stored.at_s >= latest.at_s:
+                latest = stored
+    return decode(latest.value, Example) if latest else None

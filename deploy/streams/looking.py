@@ -1,0 +1,169 @@
+"""What the looking commands do: open a stream's bus, read, and print."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+from rich.live import Live
+from rich.text import Text
+
+from deploy.options import put_json, say
+from deploy.planning.effective import Difference, diff, stored_recipe
+from deploy.streams import report, samples
+from deploy.streams.funnel import Count, Funnel, funnel
+from deploy.streams.lineage import in_order, lineage
+from deploy.streams.outline import legs, outline
+from deploy.streams.where import Where
+from stream.audit import audit
+from stream.bus import Bus
+from stream.config import suggestion
+from stream.errors import WrongConfig
+from stream.outcomes import StageSpec
+from stream.replay import Selection
+from stream.replay import replay as replay_inputs
+from stream.topics import DEAD, REJECTS
+
+LOOK_S = 2.0
+
+
+@asynccontextmanager
+async def opened(where: Where) -> AsyncGenerator[tuple[Bus, Sequence[StageSpec]]]:
+    """Open the bus of a stream that has begun.
+
+    Raises:  BusMissing; WrongConfig when no stream has begun there.
+    """
+    async with where.open() as bus:
+        yield bus, await outline(bus)
+
+
+async def status(where: Where, as_json: bool) -> None:
+    async with opened(where) as (bus, specs):
+        counts = await funnel(bus, legs(specs))
+        workers = await bus.workers([spec.name for spec in specs])
+    if as_json:
+        put_json([msgspec.to_builtins(count) | {"workers": workers.get(count.stage, ())} for count in counts])
+    else:
+        report.console().print(report.funnel_table(counts, workers=workers))
+
+
+async def compare(where: Where, other: str, as_json: bool) -> None:
+    """Show the funnels of two namespaces beside each other, and in what their recipes differ."""
+    before, now = await _counted(where.of(other)), await _counted(where)
+    differences = await recipe_differences(where, other, where.namespace)
+    if as_json:
+        put_json({other: before, where.namespace: now, "recipe": [str(difference) for difference in differences]})
+        return
+    out = report.console()
+    out.print(report.comparison(other, before, where.namespace, now))
+    for difference in differences:
+        out.print(str(difference))
+
+
+async def _counted(where: Where) -> list[Count]:
+    async with opened(where) as (bus, specs):
+        return await funnel(bus, legs(specs))
+
+
+async def recipe_differences(where: Where, before: str, now: str) -> list[Difference]:
+    """Return every parameter in which the recipes of two namespaces differ.
+
+    Raises:  WrongConfig when one has not begun.
+    """
+    texts: list[Mapping[str, Any]] = []
+    async with where.of(now).open() as bus:
+        for name in (before, now):
+            stored = await stored_recipe(bus, name)
+            if stored is None:
+                raise WrongConfig(f"namespace {name} holds no stream; {suggestion(name, list(await bus.namespaces()))}")
+            texts.append(json.loads(stored.text))
+    return [difference for difference in diff(*texts) if difference.key != "name"]
+
+
+async def watch(where: Where) -> None:
+    """Show the funnel and its rates until interrupted."""
+    async with opened(where) as (bus, specs):
+        whole = Funnel(bus, legs(specs))
+        before: list[Count] = []
+        looked_s = time.monotonic()
+        with Live(Text("counting …"), console=report.console(), auto_refresh=False) as live:
+            while True:
+                started_s = time.monotonic()
+                counts = await whole.count()
+                workers = await bus.workers([spec.name for spec in specs])
+                rates = {
+                    b.stage: (c.done - b.done) / (started_s - looked_s) for b, c in zip(before, counts, strict=False)
+                }
+                live.update(report.funnel_table(counts, rates, workers), refresh=True)
+                before, looked_s = counts, started_s
+                await asyncio.sleep(LOOK_S)
+
+
+async def show(where: Where, record_id: str, as_json: bool) -> None:
+    async with opened(where) as (bus, _):
+        found = await lineage(bus, record_id, await in_order(bus))
+    if as_json:
+        put_json(
+            [
+                {
+                    "topic": f.topic.name, "partition": f.stored.partition, "offset": f.stored.offset,
+                    "depth": f.depth, "record": msgspec.to_builtins(f.record),
+                }
+                for f in found
+            ]
+        )  # fmt: skip
+        return
+    out = report.console()
+    # Of the records with this id the one nearest the end: it embeds all the others.
+    own = [f for f in found if f.stored.key.startswith(record_id)]
+    data = [f for f in own if f.topic not in (REJECTS, DEAD)]
+    out.print(report.record((data or own)[-1].record))
+    out.print(report.tree(found))
+
+
+async def rejects(where: Where, stage: str | None, reason: str | None, count: int, as_json: bool) -> None:
+    async with opened(where) as (bus, _):
+        groups = await samples.rejects(bus, stage, reason, count)
+    _print_groups(groups, [[(s.record_id, s.evidence) for s in g.samples] for g in groups], as_json)
+
+
+async def dead(where: Where, stage: str | None, count: int, as_json: bool) -> bool:
+    """Return whether there is one."""
+    async with opened(where) as (bus, _):
+        groups = await samples.dead(bus, stage, count)
+    _print_groups(groups, [[(s.record_id, s.error) for s in g.samples] for g in groups], as_json)
+    return bool(groups)
+
+
+def _print_groups(
+    groups: Sequence[samples.Group[Any]], shown: Sequence[Sequence[tuple[str, str]]], as_json: bool
+) -> None:
+    if as_json:
+        put_json(groups)
+        return
+    out = report.console()
+    for group, lines in zip(groups, shown, strict=True):
+        out.print(f"{group.stage}: {group.reason}: {group.count:,}", style="bold")
+        for record_id, text in lines:
+            out.print(f"  {record_id}")
+            out.print(report.evidence(text))
+    if not groups:
+        say("none")
+
+
+async def holes(where: Where) -> list[str]:
+    """Return what does not hold, one line each."""
+    async with opened(where) as (bus, specs):
+        return [str(hole) for hole in await audit(bus, specs)]
+
+
+async def replay(where: Where, stage: str, dead: bool, reason: str | None, ids: Sequence[str]) -> int:
+    """Append inputs of a stage again; return how many."""
+    async with opened(where) as (bus, specs):
+        known = {spec.name: spec for spec in specs}
+        if stage not in known:
+            raise WrongConfig(f"the stream has no stage {stage}; {suggestion(stage, list(known))}")
+        return await replay_inputs(bus, known[stage], Selection(dead, reason, ids))

@@ -1,0 +1,1 @@
+"""Training and evaluation, put together from the trainer, a stream and a server."""
