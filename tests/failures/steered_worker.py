@@ -38,7 +38,7 @@ class Plan:
     commits: bool = True  # whether commits go through before it is told so
     commit_interval_s: float = 0.05
     commit_records: int = 2_000
-    session_s: float = 2.0
+    session_s: float = 6.0  # what a busy machine does not exceed; less where a death is to be noticed soon
     concurrency: int = 1_000
 
     def json(self) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+from dataclasses import replace
 from pathlib import Path
 
 from tests.brokers import MakeKafka
@@ -14,9 +15,9 @@ from tests.stage_runs import all_of, seeds
 FATES = (Fate.UNANSWERED, Fate.SWALLOWED)
 
 
-async def struck(workers: Crew, proxy: Proxy, namespace: str, fate: Fate) -> Worker:
+async def struck(workers: Crew, proxy: Proxy, plan: Plan, fate: Fate) -> Worker:
     """Start a worker behind the proxy, and return it once both its partitions wait for the end of a transaction."""
-    worker = await workers.start(f"behind-{proxy.port}", Plan(proxy.url, namespace, commits=False))
+    worker = await workers.start(f"behind-{proxy.port}", replace(plan, bus=proxy.url, commits=False))
     await worker.told("committing", 2)
     await worker.until(lambda: len(worker.names("answered")) == 30)
     await proxy.strike(END_TXN, fate)
@@ -33,7 +34,7 @@ async def test_a_worker_finds_out_what_became_of_a_commit_that_was_not_answered(
         namespace, records = f"t{secrets.token_hex(4)}", seeds(30)
         async with founded(url, namespace) as bus:
             await feed(bus, records)
-            worker = await struck(workers, proxy, namespace, fate)
+            worker = await struck(workers, proxy, Plan(url, namespace), fate)
             if fate is Fate.UNANSWERED:
                 assert len(await all_of(bus, OUTPUT.name)) == 30  # all is written, and the worker does not know
             else:
@@ -59,9 +60,10 @@ async def test_who_takes_over_from_a_worker_killed_in_a_commit_goes_by_what_beca
         namespace, records = f"t{secrets.token_hex(4)}", seeds(30)
         async with founded(url, namespace) as bus:
             await feed(bus, records)
-            worker = await struck(workers, proxy, namespace, fate)
+            plan = Plan(url, namespace, session_s=2.0)
+            worker = await struck(workers, proxy, plan, fate)
             await worker.kill()
-            heir = await workers.start(f"heir-{proxy.port}", Plan(url, namespace))
+            heir = await workers.start(f"heir-{proxy.port}", plan)
             await heir.told("leased", 2)
             await workers.done(bus)
             await heir.stop()
