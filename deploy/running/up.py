@@ -189,7 +189,9 @@ def _next(start: Start, counts: Sequence[Count], shown: Example | None) -> Itera
         yield f"what was turned down:     seedstream rejects {where}"
     if any(count.dead for count in counts):
         yield f"what we failed (a defect): seedstream dead {where}"
-    if any(count.lag for count in counts):
+    if any(count.lag for count in counts) and not start.stages:
+        yield f"the stages have work now: seedstream run STAGE … {where}"
+    elif any(count.lag for count in counts):
         yield "there is work left:       start it again in the same way, and it goes on"
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from stream.bus import Message
 from stream.codec import encode
 from stream.embedded import Embedded
+from stream.garbage import seldom_collected
 from stream.idle import lag
 from stream.metrics import StageStats
 from stream.outcomes import StageSpec
@@ -101,8 +102,9 @@ async def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     args = parser.parse_args()
     await one_run(20_000)  # warms up, and checks the answer
-    short = [await one_run(100_000) for _ in range(args.runs)]
-    long = await one_run(args.records)
+    with seldom_collected():  # as `seedstream run` does
+        short = [await one_run(100_000) for _ in range(args.runs)]
+        long = await one_run(args.records)
     rates = [run["records_per_s"] for run in short]
     print(json.dumps({
         "benchmark": "bus_rate", "records_per_s": round(statistics.median(rates)),

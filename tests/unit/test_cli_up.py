@@ -133,6 +133,7 @@ def test_a_stage_can_be_run_alone_and_sources_sent_by_themselves(finished: Ended
     base = ["--dir", "run", "--config", "seedstream.toml"]
     sent = seedstream(work, "ingest", "more", *base)
     assert sent.code == 0 and "more: 1 new files" in sent.out
+    assert "the stages have work now: seedstream run STAGE … --dir run" in sent.err
     assert seedstream(work, "run", "functions", "typed", *base, "--until-idle").code == 0
     counts = {c["stage"]: c for c in json.loads(seedstream(work, "status", "--dir", "run", "--json").out)}
     assert counts["typed"]["lag"] == 0 < counts["unique"]["lag"]
