@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from stream.bus import Bus, Lease, Message, Stored
 from stream.codec import decode
+from stream.ending import Ending
 from stream.errors import Fatal, LeaseLost, Permanent, TooLarge
 from stream.fold_memory import Memory, restored
 from stream.metrics import StageStats
@@ -52,8 +53,13 @@ class FoldWorker:
         self._gates = gates
         self._copies = copies
 
-    async def run(self, lease: Lease, stop: asyncio.Event) -> None:
-        """Work under a lease until it is wanted or lost, or `stop` is set; finish the step under way, and release it.
+    @property
+    def busy(self) -> bool:
+        """Never: what a lease could not commit, the next one decides anew."""
+        return False
+
+    async def run(self, lease: Lease, ending: Ending) -> None:
+        """Work under a lease until it is wanted or lost, or the end begins; finish the step under way, and release it.
 
         Raises:  Fatal.
         """
@@ -61,7 +67,7 @@ class FoldWorker:
             self._bus, self._spec, self._shape, lease, self._settings, self._stats, self._gates, self._copies
         )
         try:
-            await tenure.run(stop)
+            await tenure.run(ending)
         finally:
             lease.release()
 
@@ -106,16 +112,16 @@ class FoldTenure:
         self._stepping = False  # a step is under way: it is let finish
         self._ending = False
 
-    async def run(self, stop: asyncio.Event) -> None:
-        """As `FoldWorker.run`. What takes longer than `drain_s` is left to the next lease."""
+    async def run(self, ending: Ending) -> None:
+        """As `FoldWorker.run`. What takes longer than there is time for is left to the next lease."""
         work = asyncio.create_task(self._work())
-        signals = [asyncio.create_task(event.wait()) for event in (stop, self._lease.wanted)]
+        signals = [asyncio.create_task(event.wait()) for event in (ending, self._lease.wanted)]
         try:
             await asyncio.wait({work, *signals}, return_when=asyncio.FIRST_COMPLETED)
             self._ending = True
             if not self._stepping:
                 await cancelled(work)
-            await asyncio.wait({work}, timeout=self._settings.drain_s)
+            await asyncio.wait({work}, timeout=ending.left_s)
         finally:
             await cancelled(work, *signals)
             self._stats.in_flight -= len(self._open)

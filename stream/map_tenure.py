@@ -6,6 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from stream.bus import Lease, Stored
+from stream.ending import Ending
 from stream.errors import Fatal, LeaseLost, TooLarge
 from stream.map_calls import Calls, Finished, Job
 from stream.outcomes import acceptable, topics
@@ -47,6 +48,7 @@ class Tenure:
         self._finished: list[Finished] = []
         self._step: list[Finished] = []  # being committed
         self._changed = asyncio.Event()  # something finished, a call ended, a commit was made, or we are closing
+        self._draining = False  # no call is started any more; what earlier leases left is still taken up
         self._closing = False
 
     @property
@@ -75,25 +77,30 @@ class Tenure:
         """A call has ended."""
         self._changed.set()
 
-    async def run(self, stop: asyncio.Event) -> None:
-        """Process until the lease is wanted or lost, then commit what is finished and let calls run; or until `stop` is
-        set, then give them `drain_s` first, and end them.
+    async def run(self, ending: Ending) -> None:
+        """Process until the lease is wanted or lost, then commit what is finished and let calls run; or until the end
+        begins, then give them what time there is first, and end them.
 
         Raises:  Fatal, after what is finished was committed.
         """
+        self._draining = ending.begun
         intake = asyncio.create_task(self._guarded(self._intake))
         committer = asyncio.create_task(self._guarded(self._commit_until_closing))
-        signals = [asyncio.create_task(event.wait()) for event in (stop, self._lease.wanted)]
+        signals = [asyncio.create_task(event.wait()) for event in (ending, self._lease.wanted)]
         drained: asyncio.Task[None] | None = None
         try:
             await asyncio.wait({intake, committer, self._fatal, *signals}, return_when=asyncio.FIRST_COMPLETED)
-            end_s = time.monotonic() + self._settings.drain_s
+            end_s = time.monotonic() + ending.left_s
+            if ending.begun and not self._fatal.done():
+                drained = asyncio.create_task(self._drained(intake))
+                timeout_s = ending.left_s * CALLS_SHARE
+                ended, _ = await asyncio.wait(
+                    {drained, committer}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED
+                )
+                if not ended:
+                    await self._calls.cancel()
             await cancelled(intake)
-            if stop.is_set() and not self._fatal.done():
-                drained = asyncio.create_task(self._calls.all_ended())
-                timeout_s = self._settings.drain_s * CALLS_SHARE
-                await asyncio.wait({drained, committer}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
-            if stop.is_set() or self._fatal.done():
+            if self._fatal.done():
                 await self._calls.cancel()
             # The committer is never cancelled in the middle of a commit that others follow: progress would run ahead.
             self._closing = True
@@ -103,6 +110,20 @@ class Tenure:
             await cancelled(intake, committer, *signals, *([drained] if drained else []))
         if self._fatal.done():
             self._fatal.result()
+
+    async def _drained(self, intake: "asyncio.Task[None]") -> None:
+        """Start no more calls; wait until none is under way, and what earlier leases left is taken up."""
+        self._draining = True
+        self._changed.set()
+        if not self._remembered:
+            await cancelled(intake)
+        await self._calls.all_ended()
+        await asyncio.wait({intake})
+
+    @property
+    def _remembered(self) -> int:
+        """What earlier leases left, and this one has not been delivered."""
+        return len(self._kept) + len(self._awaited)
 
     async def _guarded(self, part: Callable[[], Awaitable[None]]) -> None:
         """Run a part until it ends or finds the lease wanted or lost; what else it raises is fatal to the worker."""
@@ -117,16 +138,17 @@ class Tenure:
     # --- intake
 
     async def _intake(self) -> None:
-        """Fetch while there is room, and start a call for each batch."""
-        while True:
+        """Fetch while there is room, and start a call for each batch; draining, fetch what earlier leases left."""
+        while not self._draining or self._remembered:
             room = await self._room()
             if room:
                 fetched: Sequence[Stored] = ()
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout_at(self._due_s if self._waiting else None):
+                    async with asyncio.timeout_at(self._due_s if self._waiting and not self._draining else None):
                         fetched = await self._gates.reads.call(lambda: self._lease.fetch(room))  # noqa: B023
                 self._deliver(fetched)
-            self._start(at_once=not room and len(self._waiting) < self._shape.batch)
+            if not self._draining:
+                self._start(at_once=not room and len(self._waiting) < self._shape.batch)
 
     async def _room(self) -> int:
         """Wait until something can be done: return how many records may be fetched, or 0 when calls are to be started
@@ -134,9 +156,11 @@ class Tenure:
         while True:
             await self._gates.opened()
             self._changed.clear()
+            if self._draining:
+                return self._remembered
             free = self._shape.concurrency - len(self._calls)
             room = min(
-                free * self._shape.batch - len(self._waiting) + len(self._kept) + len(self._awaited),
+                free * self._shape.batch - len(self._waiting) + self._remembered,
                 2 * self._settings.commit_records - len(self._finished),
             )
             if self._waiting and free > 0 and (room <= 0 or len(self._waiting) >= self._shape.batch):

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 from stream.bus import Lease
+from stream.ending import Ending
 from stream.map_calls import Calls, Finished, Job
 from stream.map_tenure import Tenure
 
@@ -20,8 +21,13 @@ class MapWorker:
         self._fatal: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._counted = 0  # records of ours in `stats.in_flight`
 
-    async def run(self, lease: Lease, stop: asyncio.Event) -> None:
-        """Work under a lease until it is wanted or lost, or until `stop` is set, and release it.
+    @property
+    def busy(self) -> bool:
+        """Whether there are results that are not committed, or may still be."""
+        return bool(self._tenure or self._left or self._calls.running)
+
+    async def run(self, lease: Lease, ending: Ending) -> None:
+        """Work under a lease until it is wanted or lost, or until the end begins, and release it.
 
         Raises:  Fatal, after what is finished was committed; also one that a call raised since the last lease.
         """
@@ -29,7 +35,7 @@ class MapWorker:
         self._tenure, self._left = tenure, []
         self._count()  # what was committed after all is no longer held
         try:
-            await tenure.run(stop)
+            await tenure.run(ending)
         finally:
             self._tenure, self._left = None, tenure.left
             self._count()

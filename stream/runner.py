@@ -2,10 +2,12 @@
 by the class of an error, what a failure means (`stream.errors`)."""
 
 import asyncio
+import contextlib
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from stream.bus import Bus, Gone, Lease
+from stream.ending import Ending
 from stream.errors import WrongConfig
 from stream.fold_worker import FoldWorker
 from stream.map_calls import Job
@@ -21,8 +23,13 @@ from stream.tasks import cancelled
 class Worker(Protocol):
     """Who works on one partition, one lease after the other."""
 
-    async def run(self, lease: Lease, stop: asyncio.Event) -> None:
-        """Work until the lease is wanted or lost, or `stop` is set, and release it. Raises:  Fatal."""
+    @property
+    def busy(self) -> bool:
+        """Whether something is or may be left of this lease, or the last one, that the next could commit."""
+        ...
+
+    async def run(self, lease: Lease, ending: Ending) -> None:
+        """Work until the lease is wanted or lost, or the end begins, and release it. Raises:  Fatal."""
         ...
 
     async def close(self) -> None:
@@ -31,14 +38,20 @@ class Worker(Protocol):
 
 
 Leases = asyncio.Queue[Lease | None]
-"""Of one partition, in the order in which they came; None ends its worker."""
+"""Of one partition, in the order in which they came; None tells its worker that the end has begun."""
 
 
 class Hand(NamedTuple):
     """The worker of one partition."""
 
+    worker: Worker
     leases: Leases
     task: asyncio.Task[None]
+
+    @property
+    def awaits_lease(self) -> bool:
+        """Whether it could still use a lease, though it was told to stop."""
+        return self.worker.busy and not self.task.done()
 
 
 async def run_stage(
@@ -76,6 +89,7 @@ class _Crew:
         self._stats = stats
         self._gates = Gates(stats)
         self._stop = stop
+        self._ending = Ending(stop, settings.drain_s)
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._hands: dict[int, Hand] = {}  # by partition
         self._tasks: set[asyncio.Task[None]] = set()  # theirs, and those of partitions that are gone
@@ -86,6 +100,7 @@ class _Crew:
         try:
             await asyncio.wait({stopped, self._failed}, return_when=asyncio.FIRST_COMPLETED)
             self._stop.set()  # where one partition has failed, the others of the stage end in good order too
+            _ = self._ending.left_s  # the clock runs from here
             for hand in self._hands.values():
                 hand.leases.put_nowait(None)
             if self._tasks:
@@ -107,13 +122,17 @@ class _Crew:
                     hand = self._hands.pop(event.partition, None)
                     if hand is not None:
                         hand.task.cancel()
-                elif self._stop.is_set():
+                elif self._stop.is_set() and not self._awaits(event.partition):
                     event.release()
                 else:
                     self._check(event.partition)
                     self._hand(event.partition).leases.put_nowait(event)
         except Exception as err:  # noqa: BLE001 - handed to `run`, which raises it
             self._fail(err)
+
+    def _awaits(self, partition: int) -> bool:
+        hand = self._hands.get(partition)
+        return hand is not None and hand.awaits_lease
 
     def _check(self, partition: int) -> None:
         """Raises:  WrongConfig for a partition that the input must not have: somebody has added it."""
@@ -127,23 +146,39 @@ class _Crew:
     def _hand(self, partition: int) -> Hand:
         hand = self._hands.get(partition)
         if hand is None:
-            leases = Leases()
-            task = asyncio.create_task(self._work(leases), name=f"{self._spec.name}-{partition}")
-            hand = self._hands[partition] = Hand(leases, task)
+            worker, leases = self._worker(), Leases()
+            task = asyncio.create_task(self._work(worker, leases), name=f"{self._spec.name}-{partition}")
+            hand = self._hands[partition] = Hand(worker, leases, task)
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         return hand
 
-    async def _work(self, leases: Leases) -> None:
-        """Be the worker of one partition."""
-        worker = self._worker()
+    async def _work(self, worker: Worker, leases: Leases) -> None:
+        """Have the worker of one partition work."""
         try:
-            while (lease := await leases.get()) is not None:
-                await worker.run(lease, self._stop)
+            while (lease := await self._next(worker, leases)) is not None:
+                await worker.run(lease, self._ending)
         except Exception as err:  # noqa: BLE001 - handed to `run`, which raises it
             self._fail(err)
         finally:
             await worker.close()
+            while not leases.empty():
+                if (lease := leases.get_nowait()) is not None:
+                    lease.release()
+
+    async def _next(self, worker: Worker, leases: Leases) -> Lease | None:
+        """Wait for the next lease. None: the end has begun, and nothing is left that a lease could commit, or no time.
+
+        A rebalance may have taken the last lease away just then: what the calls since are worth is not given up."""
+        while not self._ending.begun or worker.busy:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._ending.left_s if self._ending.begun else None):
+                    lease = await leases.get()
+                    if lease is not None:
+                        return lease
+                    continue
+            return None
+        return None
 
     def _worker(self) -> Worker:
         spec = self._spec

@@ -9,11 +9,13 @@ import pytest
 
 from stream.bus import Cause, Gone, Message
 from stream.codec import encode
+from stream.ending import Ending
 from stream.errors import LeaseLost, Unavailable, WrongConfig
 from stream.idle import lag
 from stream.map_calls import Job
 from stream.map_worker import MapWorker
 from stream.metrics import StageStats
+from stream.outcomes import StageSpec
 from stream.progress import Progress
 from stream.records import Seed
 from stream.retry import Gate, Gates
@@ -242,6 +244,62 @@ async def test_what_another_owner_has_finished_in_between_is_dropped_and_the_res
     await check_conserved(bus, stage)
 
 
+@contextlib.asynccontextmanager
+async def between_leases(bus: MemoryBus, run: Run, doors: Doors, calls: int) -> AsyncGenerator[None]:
+    """Inside, partition 0 has been taken back and not been given out again: another member holds on to its own."""
+    group = group_of(bus)
+    await run.until(lambda: len(group.shares()) == 2)
+    async with another_member(bus, releases=False):
+        await run.until(lambda: len({share.owner.by for share in group.shares()}) == 2 and len(doors.waiting) == calls)
+        group.rebalance()
+        await run.until(lambda: sorted(share.released for share in group.shares()) == [False, True])
+        yield
+
+
+async def halves(doors: Doors) -> tuple[StageSpec, MemoryBus]:
+    """A stage of three calls at a time on two partitions, of which partition 0 holds at least four inputs."""
+    stage = spec(Map.single(doors.call, concurrency=3))
+    return stage, await memory_bus(stage, seeds(20), partitions=2, shared=True)
+
+
+async def test_told_to_stop_between_leases_it_commits_with_the_next_one_what_was_in_flight() -> None:
+    doors = Doors()
+    stage, bus = await halves(doors)
+    async with running(bus, stage) as run:
+        async with between_leases(bus, run, doors, calls=3):
+            in_flight = set(doors.waiting)
+            run.stop.set()
+            doors.open(*list(doors.waiting)[:2])
+            await settled(lambda: (run.task.done(), run.stats.in_flight))
+            assert not run.task.done() and run.stats.in_flight == 3
+        await settled(lambda: (run.task.done(), run.stats.in_flight))  # the lease is there, and one call still runs
+        assert not run.task.done()
+        doors.open(*doors.waiting)
+        await run.end()
+    assert set(await emitted(bus)) == in_flight  # no new ones
+    assert {doors.called[number] for number in in_flight} == {1}
+    assert run.stats.in_flight == 0
+
+
+async def test_told_to_stop_between_leases_it_waits_for_no_longer_than_it_drains() -> None:
+    doors = Doors()
+    stage, bus = await halves(doors)
+    async with running(bus, stage, replace(FAST, drain_s=0.05)) as run, between_leases(bus, run, doors, calls=3):
+        await run.end()
+    assert doors.waiting == {} and await emitted(bus) == []
+
+
+async def test_told_to_stop_between_leases_with_nothing_in_flight_it_ends_at_once() -> None:
+    doors = Doors()
+    stage, bus = await halves(doors)
+    async with running(bus, stage, replace(FAST, drain_s=3_600.0)) as run:
+        while run.stats.read < 20:
+            await run.until(lambda: bool(doors.waiting) or run.stats.read == 20)
+            doors.open(*doors.waiting)
+        async with between_leases(bus, run, doors, calls=0):
+            await run.end()
+
+
 async def test_what_is_fatal_between_two_leases_ends_the_next_one() -> None:
     doors = Doors()
 
@@ -254,14 +312,14 @@ async def test_what_is_fatal_between_two_leases_ends_the_next_one() -> None:
     stats = StageStats(STAGE)
     worker = MapWorker(Job(stage, Map.single(call), FAST, stats, Gates(stats)))
     async with contextlib.aclosing(bus.leases(STAGE, INPUT.name)) as leases:
-        under_way = asyncio.create_task(worker.run(await anext(leases), asyncio.Event()))
+        under_way = asyncio.create_task(worker.run(await anext(leases), Ending(asyncio.Event(), FAST.drain_s)))
         await until(lambda: bool(doors.waiting))
         group_of(bus).rebalance()
         await under_way
         doors.open(0)
         await until(lambda: not stats.in_flight)
         with pytest.raises(WrongConfig, match="no such model"):
-            await worker.run(await anext(leases), asyncio.Event())
+            await worker.run(await anext(leases), Ending(asyncio.Event(), FAST.drain_s))
     await worker.close()
 
 
@@ -417,21 +475,3 @@ async def test_what_is_held_is_bounded_over_any_number_of_leases_while_no_commit
         await run.finished(2_000)
         await caught_up(bus, stage)
     await check_conserved(bus, stage)
-
-
-# --- the end
-
-
-async def test_told_to_stop_while_it_has_no_lease_it_ends_at_once() -> None:
-    doors = Doors()
-    stage = spec(Map.single(doors.call))
-    bus = await memory_bus(stage, seeds(12), partitions=2, shared=True)
-    async with running(bus, stage, replace(FAST, drain_s=3_600.0)) as run:
-        await run.until(lambda: len(doors.waiting) == 12)
-        async with another_member(bus, releases=False):
-            await run.until(lambda: len(doors.waiting) < 12)
-            group_of(bus).rebalance()  # the other one does not let go: the group stands still
-            await settled(lambda: set(doors.waiting))
-            await run.end()
-    assert (doors.waiting, run.stats.in_flight) == ({}, 0)
-    assert not bus.disk.owners

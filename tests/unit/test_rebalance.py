@@ -100,6 +100,42 @@ def test_each_input_of_a_map_has_one_outcome_and_one_call_unless_its_partition_w
 
 
 @hypothesis_settings(max_examples=60, deadline=None)
+@given(st.lists(st.one_of(happenings, finishing), max_size=14), st.sampled_from([1, 3]), st.sampled_from([1, 4]))
+@example([("ticks", 40), ("lose", None)], 1, 1)
+@example([("ticks", 40), ("finish", [1, 3]), ("want", None)], 3, 4)
+def test_told_to_stop_after_whatever_has_happened_a_stage_commits_all_that_it_has_called(
+    script: list[Action], partitions: int, batch: int
+) -> None:
+    async def scenario() -> None:
+        stage = spec(Map.single(Doors().call))
+        bus = await memory_bus(stage, seeds(40), partitions, shared=True)
+        group = Group(bus, stage.name, INPUT.name, 1)
+        doors = Doors()
+        stage = replace(stage, shape=batches(doors, batch))
+        async with running(bus, stage) as run:
+            for action, value in script:
+                if action == "finish":
+                    waiting = sorted(doors.waiting)
+                    doors.open(*{waiting[pick % len(waiting)] for pick in value if waiting})
+                else:
+                    await group.happen(action, value)
+            run.stop.set()
+            while not run.task.done():
+                doors.open(*doors.waiting)
+                await asyncio.sleep(0.0005)
+            await run.task
+        assert sorted(await emitted(bus)) == sorted(doors.called)
+        async with running(bus, stage) as run:
+            while await lag(bus, stage):
+                doors.open(*doors.waiting)
+                await asyncio.sleep(0.0005)
+        assert set(doors.called.values()) == {1}
+        await check_conserved(bus, stage)
+
+    asyncio.run(scenario())
+
+
+@hypothesis_settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.integers(0, 20), max_size=30),
     st.lists(happenings, max_size=14),
