@@ -24,6 +24,9 @@ T = TypeVar("T")
 
 CHARS_PER_TOKEN = 4
 
+SHUTDOWN_S = 1.0
+"""What a request under way is given at the end. aiohttp's minute is for servers whose answers somebody waits for."""
+
 
 @dataclass(frozen=True, slots=True)
 class Service:
@@ -99,7 +102,9 @@ class ScriptedLLM:
         self._context = context
         self._key = key
         # A client that goes away ends its request, as with vLLM.
-        self._runner = web.AppRunner(self._app(tokenizer), access_log=None, handler_cancellation=True)
+        self._runner = web.AppRunner(
+            self._app(tokenizer), access_log=None, handler_cancellation=True, shutdown_timeout=SHUTDOWN_S
+        )
         self._site: web.TCPSite | None = None
         self._coming_back: asyncio.Task[None] | None = None
 

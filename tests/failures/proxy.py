@@ -7,13 +7,13 @@ that advertises its port.
 
 import asyncio
 import contextlib
+import socket
 import struct
 from collections import Counter
 from collections.abc import AsyncGenerator
 from enum import Enum
 
 from deploy.local_kafka import Listener, LocalKafka
-from deploy.local_kafka.ports import free_ports
 from tests.brokers import MakeKafka
 
 OFFSET_FETCH, END_TXN = 9, 26
@@ -31,8 +31,9 @@ class Proxy:
     """Forwards all there is, apart from the kinds in `fates`. `struck` counts what met a fate, by kind, and each is
     printed."""
 
-    def __init__(self, port: int) -> None:
-        self.port = port
+    def __init__(self) -> None:
+        self._door = socket.create_server(("127.0.0.1", 0))  # from here on, so that nobody else takes the port
+        self.port: int = self._door.getsockname()[1]
         self.fates: dict[int, Fate] = {}  # by api key
         self.struck: Counter[tuple[int, Fate]] = Counter()
         self._broker = ("", 0)
@@ -59,7 +60,7 @@ class Proxy:
         """Serve while inside, for the broker at host:port."""
         host, _, port = address.rpartition(":")
         self._broker = (host, int(port))
-        server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        server = await asyncio.start_server(self._serve, sock=self._door)
         try:
             yield self
         finally:
@@ -137,7 +138,7 @@ async def _frame(reader: asyncio.StreamReader) -> bytes:
 @contextlib.asynccontextmanager
 async def proxied(make: MakeKafka, number: int = 1) -> AsyncGenerator[tuple[LocalKafka, list[Proxy]]]:
     """Start a broker of one's own with so many proxies before it, each with a listener of its own."""
-    proxies = [Proxy(port) for port in free_ports(number)]
+    proxies = [Proxy() for _ in range(number)]
     names = [f"PROXY{k}" for k in range(number)]
     doors = [Listener(name, advertised_port=proxy.port) for name, proxy in zip(names, proxies, strict=True)]
     broker = await asyncio.to_thread(make, listeners=doors)
