@@ -20,11 +20,12 @@ class Ending:
         """Wait until it begins."""
         await self._stop.wait()
 
+    def begin(self) -> None:
+        """Tell all to stop, if nobody has; the clock runs from here."""
+        self._stop.set()
+        self._end_s = time.monotonic() + self._drain_s
+
     @property
     def left_s(self) -> float:
-        """Seconds until everything has to have ended: all of them while nobody is told to stop."""
-        if not self.begun:
-            return self._drain_s
-        now_s = time.monotonic()
-        self._end_s = now_s + self._drain_s if self._end_s is None else self._end_s
-        return max(0.0, self._end_s - now_s)
+        """Seconds until everything has to have ended: all of them while the clock does not run."""
+        return self._drain_s if self._end_s is None else max(0.0, self._end_s - time.monotonic())

@@ -99,8 +99,7 @@ class _Crew:
         stopped = asyncio.create_task(self._stop.wait())
         try:
             await asyncio.wait({stopped, self._failed}, return_when=asyncio.FIRST_COMPLETED)
-            self._stop.set()  # where one partition has failed, the others of the stage end in good order too
-            _ = self._ending.left_s  # the clock runs from here
+            self._ending.begin()  # where one partition has failed, the others of the stage end in good order too
             for hand in self._hands.values():
                 hand.leases.put_nowait(None)
             if self._tasks:
