@@ -22,7 +22,7 @@ class Place:
     session_s: float  # a member that is silent for so long is taken for dead
     partitions: dict[str, int] = field(default_factory=dict[str, int])  # by full name
     limits: dict[str, int] = field(default_factory=dict[str, int])  # bytes of a message, by full name
-    least: int = 0  # of these
+    least_limit: int = 0  # of these
     down: str | None = None  # why no broker answers, while none does
 
     def full(self, topic: str) -> str:
@@ -59,12 +59,12 @@ class Place:
         """Take up what the topics take now: the limits may have been changed."""
         for name, configs in (await self.admin.configs(names)).items():
             self.limits[name] = int(configs["max.message.bytes"])
-        self.least = min(self.limits.values(), default=0)
+        self.least_limit = min(self.limits.values(), default=0)
 
     def refusal(self, message: Message) -> str | None:
         """See `Lease.refusal`."""
         at_most = at_most_bytes(message)
-        if at_most <= self.least:
+        if at_most <= self.least_limit:
             return None
         name = full_name(self.namespace, message.topic)
         limit = self.limits.get(name)
