@@ -2,6 +2,7 @@
 
 import contextlib
 import sqlite3
+import time
 from collections.abc import Generator, Sequence
 from pathlib import Path
 
@@ -73,11 +74,26 @@ def prepare(path: Path, create: bool) -> None:
             if found > FILE_SCHEMA:
                 raise NewerSchema(f"the bus file {path}", found, FILE_SCHEMA)
             return
-        db.execute("PRAGMA journal_mode = WAL")
+        _write_ahead(db)
         # One transaction: whoever finds the table `meta` finds the schema number in it, also after a kill.
         db.executescript(f"BEGIN IMMEDIATE; {TABLES}")
         db.execute("INSERT OR IGNORE INTO meta VALUES ('schema', ?)", (FILE_SCHEMA,))
         db.execute("COMMIT")
+
+
+def _write_ahead(db: sqlite3.Connection) -> None:
+    """Put the file into WAL mode. Who loses the race for a new file is told BUSY without having waited: switching the
+    journal wants two locks, and SQLite calls no busy handler where waiting could be a deadlock."""
+    give_up = time.monotonic() + BUSY_S
+    while True:
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as err:
+            if err.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= give_up:
+                raise
+            time.sleep(0.005)
+        else:
+            return
 
 
 def begin(db: sqlite3.Connection, topics: Sequence[tuple[str, int]], readers: Sequence[tuple[str, str]]) -> None:

@@ -72,13 +72,21 @@ async def test_a_missing_bus_is_not_made_by_a_reader(tmp_path: Path) -> None:
 
 
 async def test_a_bus_can_be_opened_for_the_first_time_by_many_at_once(tmp_path: Path) -> None:
-    for turn in range(5):
+    for turn in range(25):
         async with AsyncExitStack() as opened:
             buses = await asyncio.gather(
                 *(opened.enter_async_context(Embedded.open(tmp_path / str(turn))) for _ in range(8))
             )
             await asyncio.gather(*(bus.create(TABLE) for bus in buses))
             assert len({tuple((await bus.topics()).items()) for bus in buses}) == 1
+
+
+async def test_who_opens_a_new_bus_waits_for_another_process_that_is_making_it(tmp_path: Path) -> None:
+    with closing(connect(tmp_path / FILE_NAME)) as other:
+        other.execute("BEGIN IMMEDIATE")  # here SQLite answers a change of the journal with BUSY at once
+        letting_go = asyncio.get_running_loop().call_later(0.1, other.execute, "ROLLBACK")
+        async with Embedded.open(tmp_path):
+            assert asyncio.get_running_loop().time() >= letting_go.when()
 
 
 @pytest.mark.parametrize("done", ["created", "in WAL mode"])
