@@ -41,6 +41,7 @@ test: lint
 	$(BIN)/pytest -m "not soak" -n 2 --dist loadfile --no-loadscope-reorder
 
 soak: setup
+	SEEDSTREAM_TRIES=20 $(BIN)/pytest -m hypothesis -n 2 --timeout 3600
 	$(BIN)/pytest -m soak --timeout 3600 -s
 
 bench: setup

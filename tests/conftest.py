@@ -5,18 +5,18 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 
 from tests.brokers import kafka, namespace, own_kafka
+from tests.tries import tries
 
 __all__ = ["kafka", "namespace", "own_kafka"]
 
 # Threads of torch wait for each other by spinning: beside another test they take four times the CPU time of one.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# How long an example takes says how busy the machine is, and nothing of the rule.
-settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("unhurried")
+settings.register_profile("seedstream", tries())
+settings.load_profile("seedstream")
 
 
 @pytest.fixture(autouse=True)

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given
-from hypothesis import settings as hypothesis_settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stream.audit import REPLAY, audit
@@ -25,6 +24,7 @@ from stream.topics import RECIPE
 from tests.audited import SPECS, Tampering, feed, prepare, run_all
 from tests.stage_runs import seeds
 from tests.stream_fakes import Disk, MemoryBus
+from tests.tries import tries
 
 Place = tuple[str, str, int, int]  # stage, topic, partition, offset
 
@@ -105,9 +105,7 @@ def readers(topic: str, stored: Stored) -> set[Place]:
 
 
 pick = st.integers(0, 2**32)
-tampering = hypothesis_settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+tampering = settings(tries(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @tampering

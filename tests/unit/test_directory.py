@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from producers.directory import Directory
@@ -17,6 +17,7 @@ from producers.rules import Rules
 from producers.source import Found, Reason, Skip, Source
 from stream.errors import WrongConfig
 from stream.records import SourceFile, file_id
+from tests.tries import tries
 
 
 def plant(top: Path, files: Mapping[str, str | bytes]) -> Path:
@@ -321,7 +322,7 @@ NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="/\0
 CONTENTS = st.one_of(st.binary(max_size=60), st.text(max_size=30).map(str.encode))
 
 
-@settings(max_examples=60)
+@tries(60)
 @given(st.dictionaries(NAMES, CONTENTS, min_size=1, max_size=6), st.randoms())
 def test_any_names_and_contents_give_one_outcome_each_and_equal_records_in_any_order(
     files: dict[str, bytes], rnd: Any

@@ -7,7 +7,6 @@ from dataclasses import replace
 import orjson
 import pytest
 from hypothesis import example, given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from stream.bus import Message
@@ -34,6 +33,7 @@ from tests.stage_runs import (
     spec,
 )
 from tests.stream_fakes import MemoryBus
+from tests.tries import tries
 
 STATE = "typed.state"
 
@@ -74,7 +74,7 @@ def test_however_the_log_is_cut_and_wherever_it_is_restarted_the_decisions_are_t
     assert told(outcomes) == told(undisturbed(records))
 
 
-@hypothesis_settings(max_examples=30, deadline=None)
+@tries(30)
 @given(numbers, st.lists(st.tuples(st.integers(0, 30), st.booleans()), max_size=5), st.integers(1, 9))
 @example([1, 1, 2, 3, 5, 8, 13, 1], [(3, True), (5, False)], 2)
 def test_stopped_or_killed_anywhere_its_output_is_that_of_an_undisturbed_run(

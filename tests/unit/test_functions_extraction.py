@@ -4,10 +4,11 @@ import ast
 import sysconfig
 from pathlib import Path
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from consumers.extraction import parse
+from tests.tries import tries
 
 DOCSTRINGS = [
     '"""Doc."""',
@@ -98,14 +99,14 @@ def seen_by_us(text: str) -> list[tuple[str, int, bool, str]]:
     return [(f.name, f.line, f.has_docstring, ast.dump(ast.parse(f.code).body[0])) for f in parse(text).functions]
 
 
-@settings(max_examples=500, deadline=None)
+@tries(500)
 @given(modules())
 def test_functions_lines_docstrings_and_code_are_those_that_python_sees(text: str) -> None:
     assert seen_by_us(text) == seen_by_python(text)
     assert parse(text).broken_line is None
 
 
-@settings(max_examples=300, deadline=None)
+@tries(300)
 @given(st.text(alphabet=st.sampled_from(list("def class async()[]:'\"#\\\n\t @=,1{}")), max_size=200))
 def test_no_text_makes_extraction_fail(text: str) -> None:
     for function in parse(text).functions:

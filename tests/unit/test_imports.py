@@ -5,12 +5,13 @@ import builtins
 import sys
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from consumers import python311
 from consumers.extraction import parse
 from consumers.imports import infer, read, undefined_names
+from tests.tries import tries
 
 
 def inferred(text: str) -> tuple[str, ...]:
@@ -143,7 +144,7 @@ def files(draw: st.DrawFn) -> str:
     return "\n".join([*lines, f"def f({arguments}):", f"    return ({''.join(f'{name}, ' for name in used)})"]) + "\n"
 
 
-@settings(max_examples=300, deadline=None)
+@tries(300)
 @given(files())
 def test_code_with_its_imports_compiles_and_leaves_no_more_names_open_than_without(text: str) -> None:
     code = parse(text).functions[-1].code

@@ -4,7 +4,7 @@ import json
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from consumers.llm import apis
@@ -97,6 +97,8 @@ def test_any_answer_is_a_reply_or_an_error_of_ours(status: int, body: bytes) -> 
 
 
 @given(st.text() | st.from_regex(r"[A-Z][a-z]{2}, \d+ [A-Z][a-z]{2} \d+ \d+:\d+:\d+ (GMT|-0000|\+9999)"))
+@example("1 May 3000000000 00:00:00 GMT")
+@example("1 Jan 1 00:00:00 +2359")
 def test_any_retry_after_is_a_wait_or_none(value: str) -> None:
     seconds = retry_after_s(value, NOW)
     assert seconds is None or seconds >= 0

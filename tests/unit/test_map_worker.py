@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import pytest
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from stream.bus import Cause
@@ -33,6 +32,7 @@ from tests.stage_runs import (
     spec,
     until,
 )
+from tests.tries import tries
 
 
 @pytest.fixture(autouse=True)
@@ -58,7 +58,7 @@ async def test_calls_finish_in_any_order_and_every_input_comes_out_once() -> Non
     assert (run.stats.read, run.stats.emitted, run.stats.in_flight, run.stats.dead) == (60, 60, 0, 0)
 
 
-@hypothesis_settings(max_examples=25, deadline=None)
+@tries(25)
 @given(st.lists(st.tuples(st.integers(0, 25), st.lists(st.integers(0, 9)), st.booleans()), max_size=6))
 def test_whenever_it_is_stopped_cancelled_or_crashes_each_input_has_one_outcome_in_the_end(
     turns: list[tuple[int, list[int], bool]],

@@ -19,6 +19,7 @@ from stream.replay import Selection, replay
 from stream.topics import AUDIT, TOPICS, foreign
 from tests.audited import SPECS, feed, prepare, run_all
 from tests.stream_fakes import Disk, MemoryBus
+from tests.tries import tries
 
 DATA = ("files", "functions", "typed", "unique", "rejects", "dead")  # pruned; `seeds` is the end: nobody has taken it
 CHILD = (replace(SPECS[1], input=foreign(SPECS[1].input, "main")), *SPECS[2:])  # branched at `typed`
@@ -215,7 +216,7 @@ async def test_a_loss_in_a_child_keeps_its_parent_whole(clock: Clock) -> None:
 # --- at random
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(tries(25), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(st.tuples(st.floats(0, 1.2), st.booleans()), max_size=4), st.booleans(), st.integers(1, 3), st.integers(0)
 )

@@ -9,7 +9,6 @@ from dataclasses import replace
 
 import pytest
 from hypothesis import example, given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from stream.codec import decode
@@ -34,6 +33,7 @@ from tests.stage_runs import (
     spec,
     until,
 )
+from tests.tries import tries
 
 finishing: st.SearchStrategy[Action] = st.tuples(st.just("finish"), st.lists(st.integers(0, 9), max_size=6))
 
@@ -57,7 +57,7 @@ def batches(doors: Doors, size: int) -> Map[Seed, Seed]:
     return Map(call, batch=size, concurrency=max(2, 12 // size))
 
 
-@hypothesis_settings(max_examples=60, deadline=None)
+@tries(60)
 @given(
     st.lists(st.one_of(happenings, finishing), max_size=14),
     st.sampled_from([1, 3]),
@@ -99,7 +99,7 @@ def test_each_input_of_a_map_has_one_outcome_and_one_call_unless_its_partition_w
     asyncio.run(scenario())
 
 
-@hypothesis_settings(max_examples=60, deadline=None)
+@tries(60)
 @given(st.lists(st.one_of(happenings, finishing), max_size=14), st.sampled_from([1, 3]), st.sampled_from([1, 4]))
 @example([("ticks", 40), ("lose", None)], 1, 1)
 @example([("ticks", 40), ("finish", [1, 3]), ("want", None)], 3, 4)
@@ -135,7 +135,7 @@ def test_told_to_stop_after_whatever_has_happened_a_stage_commits_all_that_it_ha
     asyncio.run(scenario())
 
 
-@hypothesis_settings(max_examples=60, deadline=None)
+@tries(60)
 @given(
     st.lists(st.integers(0, 20), max_size=30),
     st.lists(happenings, max_size=14),

@@ -3,13 +3,14 @@
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from consumers.near_duplicates import jaccard, shingles
 from deploy.dataset.split import NGRAM, THRESHOLD, Split, Texts, drawn, split
 from stream.errors import WrongConfig
 from stream.records import digest
+from tests.tries import tries
 
 
 def words(seed: int, count: int = 40) -> list[str]:
@@ -66,7 +67,7 @@ def test_a_chain_of_near_duplicates_is_one_group_though_its_ends_are_not_alike()
 
 
 @given(st.randoms(use_true_random=False))
-@settings(max_examples=10, deadline=None)
+@tries(10)
 def test_the_order_of_the_rows_changes_nothing(chance: random.Random):
     rows = clustered(12, 3)
     shuffled = rows[:]
