@@ -11,6 +11,7 @@ from typing import BinaryIO, Protocol
 import msgspec
 
 from sandbox import Result
+from stream.codec import UNREADABLE
 
 WAITING = 32
 """Programs that are running or wait for an earlier one to be written. Bounds the memory, whatever the input."""
@@ -64,7 +65,7 @@ async def execute(lines: Iterable[bytes], out: BinaryIO, box: Box) -> tuple[int,
 def _read(number: int, raw: bytes) -> Line | None:
     try:
         return msgspec.json.decode(raw, type=Line)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         print(f'line {number}: {error}; expected {{"id": …, "program": "…"}}', file=sys.stderr)
         return None
 

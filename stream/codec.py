@@ -15,6 +15,10 @@ _ENCODER = msgspec.json.Encoder()
 """Four times as fast with dataclasses that have slots as orjson."""
 
 
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What `msgspec.json.decode` raises for bytes that are not what was expected, RecursionError for a depth of 1,500."""
+
+
 class _Envelope(msgspec.Struct, Generic[R]):
     schema: int
     record: R
@@ -43,7 +47,7 @@ def decode(value: bytes, kind: type[R]) -> R:
     """
     try:
         envelope = _decoder(kind).decode(value)
-    except (msgspec.DecodeError, UnicodeDecodeError) as err:
+    except UNREADABLE as err:
         _refuse(value, kind)
         raise BadRecord(f"expected a {kind.__name__}: {err}") from err
     if not 1 <= envelope.schema <= SCHEMA:
@@ -65,5 +69,5 @@ def _refuse(value: bytes, kind: type[R]) -> None:
         raise NewerSchema(f"a {kind.__name__} on the bus", schema, SCHEMA)
     try:
         msgspec.convert(fields.get("record"), kind)
-    except msgspec.ValidationError as err:
+    except (msgspec.ValidationError, RecursionError) as err:
         raise BadRecord(f"expected a {kind.__name__}: {err}") from err

@@ -91,7 +91,7 @@ def parse(text: str, name: str = "<text>") -> Document:
     """
     try:
         return Document(name, text, tomllib.loads(text))
-    except tomllib.TOMLDecodeError as err:
+    except (ValueError, RecursionError) as err:  # not only TOMLDecodeError: an integer of 5,000 digits, 2,000 brackets
         raise WrongConfig(f"{name} is not TOML: {err}") from err
 
 

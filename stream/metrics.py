@@ -25,7 +25,12 @@ class StageStats:
     commits: int = 0
     in_flight: int = 0  # records read and not committed
     lag: int | None = None  # inputs not finished, when somebody last looked
-    waiting: str | None = None  # why intake is paused
+    waits: dict[object, str] = field(default_factory=dict[object, str])  # why intake is paused, by what paused it
+
+    @property
+    def waiting(self) -> str | None:
+        """Why intake is paused, as the last of those says who paused it; None when it is not."""
+        return next(reversed(self.waits.values()), None)
 
     def committed(self, inputs: int, written: Mapping[str, int], output: str, reasons: Iterable[str]) -> None:
         """Add one commit: `written` counts its messages by topic, `output` is the stage's own."""
@@ -79,7 +84,7 @@ class Exporter(Collector):
             records.add_metric([s.stage, "emitted"], s.emitted)
             records.add_metric([s.stage, "rejected"], s.rejected.total())
             records.add_metric([s.stage, "dead"], s.dead)
-            for reason, count in s.rejected.items():
+            for reason, count in list(s.rejected.items()):  # a thread of its own looks here
                 rejects.add_metric([s.stage, reason], count)
             read.add_metric([s.stage], s.read)
             retried.add_metric([s.stage], s.retried)
@@ -93,11 +98,12 @@ class Exporter(Collector):
 def serve(stats: Iterable[StageStats], port: int) -> None:
     """Serve the counters as Prometheus text on `port`, from a thread of its own, for the rest of the process.
 
-    Raises:  WrongConfig when the port is taken.
+    Raises:  WrongConfig when the port is taken, or is none.
     """
     registry = CollectorRegistry()
     registry.register(Exporter(stats))
     try:
         start_http_server(port, registry=registry)
-    except OSError as err:
-        raise WrongConfig(f"--metrics-port {port}: cannot be opened: {err.strerror}") from err
+    except (OSError, OverflowError) as err:
+        why = err.strerror if isinstance(err, OSError) else err
+        raise WrongConfig(f"--metrics-port {port}: cannot be opened: {why}") from err

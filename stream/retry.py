@@ -41,7 +41,6 @@ class Gate:
         self._open = asyncio.Event()
         self._open.set()
         self._since_s = 0.0  # when it was closed, on the monotonic clock
-        self._why = ""
         self._asking = 0  # calls under way
 
     async def opened(self) -> None:
@@ -79,14 +78,13 @@ class Gate:
             self._since_s = time.monotonic()
             log.warning("%s waits: %s", self._stats.stage, err)
         self._open.clear()
-        self._stats.waiting = self._why = str(err)
+        self._stats.waits[self] = str(err)
 
     def _answered(self) -> None:
         if self._open.is_set():
             return
         log.warning("%s goes on after %.1f s", self._stats.stage, time.monotonic() - self._since_s)
-        if self._stats.waiting == self._why:  # else another gate's
-            self._stats.waiting = None
+        self._stats.waits.pop(self, None)
         self._open.set()
 
 

@@ -1,5 +1,6 @@
 """How a runner works, whatever the stage."""
 
+import math
 from dataclasses import dataclass
 
 
@@ -17,8 +18,10 @@ class Settings:
 
     def __post_init__(self) -> None:
         for name in ("commit_interval_s", "retry_base_s", "retry_cap_s", "call_deadline_s", "drain_s"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative")
+            if not (math.isfinite(seconds := getattr(self, name)) and seconds >= 0):
+                raise ValueError(f"{name} must be a number of seconds from 0 on")
+        if not self.call_deadline_s:
+            raise ValueError("call_deadline_s = 0 would let no call end: leave it out, or give it hours")
         for name in ("commit_records", "attempts"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1")

@@ -2,13 +2,14 @@
 
 It may lag behind the log and never leads: only what was read from the log is copied. It is trusted as far as its lines
 are whole, and while it begins with the log's own first record; else it is dropped, and the log is read as if there had
-been none.
+been none. So it is where this machine cannot keep one, its disk being full or not ours to write.
 """
 
 import asyncio
 import contextlib
 import fcntl
 import itertools
+import logging
 import os
 import zlib
 from collections.abc import AsyncGenerator, Iterator, Sequence
@@ -20,6 +21,7 @@ import orjson
 from stream.bus import Bus, Stored
 
 CHUNK = 2_000  # lines read at once
+logger = logging.getLogger(__name__)
 
 
 class Line(NamedTuple):
@@ -56,8 +58,8 @@ async def read(log: Log) -> AsyncGenerator[Sequence[Line]]:
             copy.truncate(copy.tell())  # a line that was cut short by a kill, and what the log has lost since
         async for batch in log.bus.read(log.topic, {0: next_offset}):
             lines = [line for stored in batch if (line := _line(stored)) is not None]
-            if copy is not None:
-                await asyncio.to_thread(copy.writelines, [_packed(line) for line in lines])
+            if copy is not None and not await asyncio.to_thread(_copied, copy, lines):
+                copy = None
             yield lines
     finally:
         if copy is not None:
@@ -65,18 +67,35 @@ async def read(log: Log) -> AsyncGenerator[Sequence[Line]]:
 
 
 def _opened(log: Log) -> BinaryIO | None:
-    """Open the copy; None where there is to be none, or another process has it."""
+    """Open the copy; None where there is to be none, none can be, or another process has it."""
     if log.folder is None:
         return None
-    log.folder.mkdir(parents=True, exist_ok=True)
-    fd = os.open(log.folder / f"{log.bus.namespace}.{log.topic}.copy", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    copy = os.fdopen(fd, "r+b")
+    path = log.folder / f"{log.bus.namespace}.{log.topic}.copy"
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        log.folder.mkdir(parents=True, exist_ok=True)
+        copy = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644), "r+b")
+    except OSError as err:
+        logger.warning("%s: no copy of %s is kept: %s", path, log.topic, err.strerror)
+        return None
+    try:
+        fcntl.flock(copy, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         copy.close()
         return None
     return copy
+
+
+def _copied(copy: BinaryIO, lines: Sequence[Line]) -> bool:
+    """Add lines to a copy; where that fails close it: it ends in a whole line, or in one that is never believed."""
+    try:
+        copy.writelines(_packed(line) for line in lines)
+        copy.flush()
+    except OSError as err:
+        logger.warning("%s: the copy of a log grows no more: %s", copy.name, err.strerror)
+        with contextlib.suppress(OSError):  # closing writes what is left, in vain
+            copy.close()
+        return False
+    return True
 
 
 async def _is_of(log: Log, copy: BinaryIO) -> bool:

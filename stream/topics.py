@@ -60,6 +60,9 @@ TOPICS: dict[str, Topic] = {t.name: t for t in (
 )}
 # fmt: on
 
+MOST_PARTITIONS = 10_000
+"""Of a topic: past it a broker gives up, or its owner."""
+
 REJECTS, DEAD, RECIPE, AUDIT = TOPICS["rejects"], TOPICS["dead"], TOPICS["recipe"], TOPICS["audit"]
 
 JOB_TOPICS = frozenset({"models", "scores"})
@@ -82,6 +85,15 @@ def foreign(topic: Topic, namespace: str) -> Topic:
     'main/seeds'
     """
     return replace(topic, name=f"{namespace}/{topic.name}")
+
+
+def is_ours(name: str) -> bool:
+    """Whether a topic of this name is one of ours: on a shared cluster others may stand under a namespace's prefix.
+
+    >>> [is_ours(name) for name in ("seeds", "unique.state", "orders")]
+    [True, True, False]
+    """
+    return name.removesuffix(".state") in TOPICS
 
 
 @functools.lru_cache(maxsize=1024)  # asked for each message

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from stream.codec import UNREADABLE
 from stream.errors import DependencyDown, Fatal, WrongConfig
 
 
@@ -30,7 +31,7 @@ def decode(line: bytes) -> Said | None:
     """Return what a line says; None where some library wrote it."""
     try:
         return msgspec.json.decode(line, type=Said)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return None
 
 

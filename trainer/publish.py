@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 import orjson
 
+from stream.codec import UNREADABLE
 from stream.errors import WrongConfig
 from stream.records import Model, ModelId, digest
 from trainer import files, snapshot
@@ -73,7 +74,7 @@ def published(folder: Path) -> Model:
     """
     try:
         return msgspec.json.decode((folder / RECORD).read_bytes(), type=Model)
-    except (OSError, msgspec.DecodeError) as err:
+    except (OSError, *UNREADABLE) as err:
         raise WrongConfig(f"{folder} is no model that seedstream published: {RECORD}: {err}") from err
 
 

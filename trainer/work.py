@@ -19,6 +19,7 @@ from typing import TypeVar
 
 import msgspec
 
+from stream.codec import UNREADABLE
 from stream.embedded.locks import Lock
 from stream.errors import WrongConfig
 from stream.records import Manifest
@@ -129,7 +130,7 @@ class Work:
         path = self.folder / name
         try:
             return msgspec.json.decode(path.read_bytes(), type=kind)
-        except (OSError, msgspec.DecodeError) as err:
+        except (OSError, *UNREADABLE) as err:
             raise WrongConfig(f"{path} cannot be read ({err}): begin again with --restart") from err
 
 

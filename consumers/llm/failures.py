@@ -43,6 +43,11 @@ class ContextExceeded(Exception):  # noqa: N818 - turned into a TooLong where it
     """The server says that the prompt does not fit. Never leaves the client."""
 
 
+LONGEST_WISH_S = 60.0
+"""A `Retry-After` counts at most this much: an early question is cheap, and who waits an hour for a server that is back
+after a minute loses 59."""
+
+
 def refusal(answer: Answer, url: str, now: datetime) -> EndpointDown | None:
     """Return the error of a server that takes no more or is away behind its proxy; None for any other answer."""
     if answer.status not in REFUSALS:
@@ -76,10 +81,11 @@ def failure(answer: Answer, url: str, key_env: str | None, key: str | None) -> P
 
 
 def retry_after_s(value: str | None, now: datetime) -> float | None:
-    """Return the seconds that a `Retry-After` asks for (RFC 9110, section 10.2.3: a number of them, or a date).
+    """Return the seconds that a `Retry-After` asks for (RFC 9110, section 10.2.3: a number of them, or a date), up to
+    `LONGEST_WISH_S`.
 
-    >>> retry_after_s("120", datetime.now(UTC))
-    120.0
+    >>> retry_after_s("12", datetime.now(UTC)), retry_after_s("3600", datetime.now(UTC))
+    (12.0, 60.0)
     >>> retry_after_s("Wed, 21 Oct 2026 07:28:30 GMT", datetime(2026, 10, 21, 7, 28, tzinfo=UTC))
     30.0
     >>> retry_after_s("soon", datetime.now(UTC))
@@ -87,10 +93,11 @@ def retry_after_s(value: str | None, now: datetime) -> float | None:
     if value is None:
         return None
     if re.fullmatch(r"\d{1,9}(\.\d*)?", value.strip()):
-        return float(value)
+        return min(float(value), LONGEST_WISH_S)
     try:
         date = email.utils.parsedate_to_datetime(value)
-        return max(0.0, (date.replace(tzinfo=date.tzinfo or UTC) - now).total_seconds())
+        wish_s = (date.replace(tzinfo=date.tzinfo or UTC) - now).total_seconds()
+        return min(max(0.0, wish_s), LONGEST_WISH_S)
     except (ValueError, OverflowError):  # no date, or one of no year that Python knows
         return None
 

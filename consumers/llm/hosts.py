@@ -8,9 +8,6 @@ from dataclasses import dataclass
 FIRST_REST_S, LONGEST_REST_S = 1.0, 30.0
 """How long a server that is down is left out while others serve: doubling with each failure in a row."""
 
-LONGEST_WISH_S = 600.0
-"""A `Retry-After` counts at most this much."""
-
 
 @dataclass(slots=True)
 class Host:
@@ -61,7 +58,7 @@ class Hosts:
         if not host.failures or now_s >= host.rest_until_s:
             host.lay_off(now_s)
         if retry_after_s:
-            host.wish_until_s = now_s + min(retry_after_s, LONGEST_WISH_S)
+            host.wish_until_s = now_s + retry_after_s
 
     def silent(self, host: Host, now_s: float) -> None:
         """Note that a server answers nothing, or cannot be reached: a failure, and the beginning of a silence."""

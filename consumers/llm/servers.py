@@ -18,6 +18,7 @@ from consumers.llm.errors import Refused
 from consumers.llm.failures import Answer
 from consumers.llm.hosts import Host, Hosts
 from consumers.llm.wire import Wire
+from stream.codec import UNREADABLE
 from stream.errors import EndpointDown, Permanent, RequestTimedOut, Transient, Unavailable, WrongConfig
 
 SMALL_S = 30.0
@@ -74,7 +75,7 @@ class Servers:
             self._raise_failure(host, answer)
             try:
                 return msgspec.json.decode(answer.body, type=apis.Count).count
-            except (msgspec.DecodeError, UnicodeDecodeError):
+            except UNREADABLE:
                 pass  # a tokenizer of another kind
         self._has_tokenizer = False
         return None
@@ -175,7 +176,7 @@ class Servers:
         self._raise_failure(host, answer)
         try:
             return [card.id for card in msgspec.json.decode(answer.body, type=apis.Models).data]
-        except (msgspec.DecodeError, UnicodeDecodeError) as err:
+        except UNREADABLE as err:
             said = apis.shown(answer.body)
             raise WrongConfig(f"{host.url} answers, but does not speak the OpenAI API: {said}") from err
 

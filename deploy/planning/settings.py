@@ -13,6 +13,7 @@ from stream.config import Document
 from stream.kafka.security import KafkaConfig
 from stream.logs import Format
 from stream.settings import Settings
+from stream.topics import MOST_PARTITIONS
 
 DEFAULT_RECIPE = "selfcodealign"
 
@@ -52,9 +53,11 @@ class Config:
     prompts: str | None = None
 
     def __post_init__(self) -> None:
-        for name in ("partitions", "processes"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1")
+        for name, most in (("partitions", MOST_PARTITIONS), ("processes", 1_024)):
+            if not 1 <= getattr(self, name) <= most:
+                raise ValueError(f"{name} must be from 1 to {most:,}")
+        if self.metrics_port is not None and not 1 <= self.metrics_port <= 65_535:
+            raise ValueError("metrics_port must be from 1 to 65535")
 
 
 def read(path: Path | None) -> tuple[Config, Document | None]:

@@ -17,6 +17,7 @@ from deploy.planning.pipeline import build
 from deploy.planning.plan import Plan
 from deploy.planning.recipe import StagePlan
 from deploy.planning.stages import Clients, Shape
+from stream.codec import UNREADABLE
 from stream.errors import Permanent, Transient, WrongConfig
 from stream.records import Record
 from stream.stage import Fold, Outcome
@@ -73,7 +74,7 @@ async def _each(shape: Shape, stage: StagePlan, lines: Iterable[bytes], *, outco
         try:
             record = msgspec.json.decode(line, type=stage.reads.record)
             outcome = await _outcome(shape, state, record)
-        except (msgspec.DecodeError, UnicodeDecodeError) as err:
+        except UNREADABLE as err:
             say(f"line {number}: expected a {stage.reads.record.__name__} as JSON: {err}")
             bad += 1
         except (Permanent, Transient) as err:

@@ -60,7 +60,11 @@ def translated(path: Path) -> Generator[None]:
 
 def prepare(path: Path, create: bool) -> None:
     """Make or check the file at `path`. Raises as `Embedded.open`."""
-    if not path.exists():
+    try:
+        there = path.exists()
+    except OSError as err:  # a folder that may not be looked into, a name that is too long
+        raise WrongConfig(f"{path.parent}: cannot be read: {err.strerror}") from err
+    if not there:
         if not create:
             raise BusMissing(f"{path.parent}: there is no bus here; `seedstream up --dir {path.parent}` makes one")
         try:
@@ -70,9 +74,11 @@ def prepare(path: Path, create: bool) -> None:
     with translated(path), contextlib.closing(connect(path)) as db:
         known = db.execute("SELECT name FROM sqlite_master WHERE name = 'meta'").fetchone()
         if known:
-            (found,) = db.execute("SELECT value FROM meta WHERE name = 'schema'").fetchone()
-            if found > FILE_SCHEMA:
-                raise NewerSchema(f"the bus file {path}", found, FILE_SCHEMA)
+            found = db.execute("SELECT value FROM meta WHERE name = 'schema'").fetchone()
+            if found is None:
+                raise WrongConfig(f"{path}: cannot be opened as a bus: some other program's table `meta` is in it")
+            if found[0] > FILE_SCHEMA:
+                raise NewerSchema(f"the bus file {path}", found[0], FILE_SCHEMA)
             return
         _write_ahead(db)
         # One transaction: whoever finds the table `meta` finds the schema number in it, also after a kill.

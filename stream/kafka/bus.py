@@ -26,7 +26,7 @@ from stream.kafka.quiet import quiet
 from stream.kafka.security import KafkaConfig
 from stream.progress import Progress
 from stream.tasks import cancelled
-from stream.topics import RECIPE, Topic, checked_namespace
+from stream.topics import RECIPE, Topic, checked_namespace, is_ours
 
 HEALTH_S = 2.0
 """How often it is asked whether a broker is there, and how long an answer may take."""
@@ -102,7 +102,8 @@ class Kafka:
     async def topics(self) -> Mapping[str, int]:
         prefix = self._place.full("")
         found = await self._place.admin.topics(prefix)
-        return {name.removeprefix(prefix): topic.partitions for name, topic in found.items()}
+        named = {name.removeprefix(prefix): topic.partitions for name, topic in found.items()}
+        return {name: partitions for name, partitions in named.items() if is_ours(name)}
 
     async def namespaces(self) -> Collection[str]:
         suffix = f".{RECIPE.name}"

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from stream.topics import MOST_PARTITIONS
+
 Mechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 
 
@@ -22,8 +24,8 @@ class KafkaConfig:
     password_env: str | None = None
 
     def __post_init__(self) -> None:
-        if self.partitions < 1:
-            raise ValueError(f"partitions must be at least 1, got {self.partitions}")
+        if not 1 <= self.partitions <= MOST_PARTITIONS:
+            raise ValueError(f"partitions must be from 1 to {MOST_PARTITIONS:,}, got {self.partitions}")
         if self.replication is not None and self.replication < 1:
             raise ValueError(f"replication must be at least 1, got {self.replication}")
         if self.session_s < 1:

@@ -10,6 +10,7 @@ import msgspec
 from aiokafka.structs import ConsumerRecord
 
 from stream.bus import Cause, Message, Stored
+from stream.codec import UNREADABLE
 
 CAUSE = "cause"
 
@@ -76,7 +77,7 @@ def _cause(found: Sequence[tuple[str, bytes]]) -> Cause | None:
     for name, value in found:
         if name == CAUSE:
             try:
-                return _CAUSES.decode(value)
-            except (msgspec.DecodeError, UnicodeDecodeError):
+                return _CAUSES.decode(value or b"")  # aiokafka gives None for a header without a value
+            except UNREADABLE:
                 return None
     return None

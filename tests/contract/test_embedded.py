@@ -57,6 +57,21 @@ async def test_a_file_that_is_no_bus_is_refused_and_left_as_it_is(tmp_path: Path
     assert path.read_bytes().startswith(b"not a database")
 
 
+async def test_another_programs_file_with_a_table_of_our_name_is_refused(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as db, db:
+        db.execute("CREATE TABLE meta (name TEXT, value INTEGER)")
+    with pytest.raises(WrongConfig, match=r"bus\.sqlite: cannot be opened as a bus: some other program's table"):
+        async with Embedded.open(tmp_path):
+            pass
+
+
+@pytest.mark.parametrize("create", [True, False])
+async def test_a_directory_that_cannot_be_looked_into_is_refused_by_name(tmp_path: Path, create: bool) -> None:
+    with pytest.raises(WrongConfig, match=r"a{300}: cannot be read: File name too long"):
+        async with Embedded.open(tmp_path / ("a" * 300), create=create):
+            pass
+
+
 async def test_a_directory_that_cannot_be_one_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(WrongConfig, match="file: cannot be made: "):

@@ -93,6 +93,17 @@ def test_a_field_that_this_version_does_not_know_is_passed_over() -> None:
     assert decode(orjson.dumps(whole), Seed) == seed()
 
 
+@pytest.mark.parametrize("depth", [500, 1_500, 100_000])
+def test_a_field_nested_however_deep_is_passed_over_or_makes_a_bad_record(depth: int) -> None:
+    nested = b"[" * depth + b"]" * depth
+    for value in (encode(seed())[:-2] + b',"x":' + nested + b"}}", b'{"schema":1,"x":' + nested + b"}"):
+        try:
+            assert decode(value, Seed) == seed()
+        except BadRecord as err:
+            assert str(err).startswith("expected a Seed")
+            assert len(str(err)) < 200
+
+
 def test_a_lone_surrogate_cannot_be_encoded_and_the_record_is_named() -> None:
     with pytest.raises(BadRecord, match="Rejected r1 cannot be encoded"):
         encode(Rejected("r1", "s", "r", "\ud800"))

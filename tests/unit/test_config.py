@@ -73,6 +73,12 @@ def test_what_is_not_toml_is_refused_with_its_line():
         load("every = 1\nevery 2\n")
 
 
+@pytest.mark.parametrize("text", ["a = " + "[" * 2_000 + "]" * 2_000, "a = " + "1" * 5_000])
+def test_what_is_too_deep_or_too_long_to_be_read_is_refused_by_name(text: str):
+    with pytest.raises(WrongConfig, match=r"^a\.toml is not TOML: .*(recursion|digits)"):
+        load(text)
+
+
 def test_a_missing_file_and_one_that_is_not_utf8_are_refused_by_name(tmp_path: Path):
     with pytest.raises(WrongConfig, match=r"none\.toml cannot be read: No such file"):
         read(tmp_path / "none.toml")

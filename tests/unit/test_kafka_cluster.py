@@ -89,7 +89,7 @@ def test_with_tls_brokers_are_verified() -> None:
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"partitions": 0}, "partitions must be at least 1, got 0"),
+        ({"partitions": 0}, "partitions must be from 1 to 10,000, got 0"),
         ({"replication": 0}, "replication must be at least 1, got 0"),
         ({"session_s": 0.5}, "session_s must be at least 1, got 0.5"),
         ({"ca": Path("x")}, "ca is for tls = true"),

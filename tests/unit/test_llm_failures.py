@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from consumers.llm import apis
 from consumers.llm.errors import BadReply, Refused
-from consumers.llm.failures import Answer, ContextExceeded, failure, refusal, retry_after_s
+from consumers.llm.failures import LONGEST_WISH_S, Answer, ContextExceeded, failure, refusal, retry_after_s
 from stream.errors import Permanent, PipelineError, RequestTimedOut, WrongConfig
 
 URL = "http://llm:8000/v1"
@@ -69,6 +69,12 @@ def test_a_refusal_carries_the_wish_of_the_server() -> None:
     assert str(error) == f"{URL} answers 429: slow down"
 
 
+def test_a_wish_of_hours_counts_as_a_minute() -> None:
+    for wish in ("3600", "999999999", "Fri, 20 Nov 2999 07:28:00 GMT"):
+        error = classify(503, "maintenance", **{"retry-after": wish})
+        assert isinstance(error, Refused) and error.retry_after_s == LONGEST_WISH_S
+
+
 def test_a_date_in_the_past_is_no_wait() -> None:
     assert retry_after_s("Fri, 20 Nov 2026 07:28:00 GMT", NOW) == 0.0
 
@@ -101,4 +107,4 @@ def test_any_answer_is_a_reply_or_an_error_of_ours(status: int, body: bytes) -> 
 @example("1 Jan 1 00:00:00 +2359")
 def test_any_retry_after_is_a_wait_or_none(value: str) -> None:
     seconds = retry_after_s(value, NOW)
-    assert seconds is None or seconds >= 0
+    assert seconds is None or 0 <= seconds <= LONGEST_WISH_S

@@ -5,7 +5,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.llm.hosts import LONGEST_REST_S, LONGEST_WISH_S, Host, Hosts
+from consumers.llm.hosts import LONGEST_REST_S, Host, Hosts
 
 
 def chosen(hosts: Hosts, now_s: float, *tried: str) -> str | None:
@@ -70,12 +70,6 @@ def test_a_wish_to_be_left_alone_is_kept_even_when_none_is_up() -> None:
     assert chosen(hosts, 19.9) is None
     assert hosts.shortest_wish_s(5.0) == 15.0
     assert chosen(hosts, 20.0) == "a"
-
-
-def test_a_wish_is_bounded() -> None:
-    hosts = Hosts(["a"])
-    hosts.failed(hosts.all[0], 0.0, 1e9)
-    assert chosen(hosts, LONGEST_WISH_S) == "a"
 
 
 def test_a_silence_excuses_what_was_sent_before_its_end_and_nothing_else() -> None:

@@ -29,6 +29,13 @@ def test_a_shorter_pid_leaves_nothing_of_a_longer_one(tmp_path: Path) -> None:
     lock.release()
 
 
+def test_a_lock_holds_also_where_its_owner_cannot_be_written_down() -> None:
+    lock = Lock(Path("/dev/full"), "a")
+    with pytest.raises(InUse, match="a is in use by process"):
+        Lock(Path("/dev/full"), "a")
+    lock.release()
+
+
 def test_an_owner_that_has_not_said_its_pid_yet_is_unknown(tmp_path: Path) -> None:
     path = tmp_path / "a.lock"
     lock = Lock(path, "a")

@@ -30,7 +30,7 @@ def test_prometheus_is_given_every_counter_with_a_help_that_says_what_to_do() ->
         StageStats(
             "typed", read=9, emitted=5, rejected=Counter(short=3, long=1), dead=2, retried=7, in_flight=4, lag=8
         ),
-        StageStats('odd"\n', waiting="http://llm is away"),
+        StageStats('odd"\n', waits={"the model": "http://llm is away"}),
     ]
     port = free_port()
     serve(stats, port)
@@ -55,6 +55,11 @@ def test_prometheus_is_given_every_counter_with_a_help_that_says_what_to_do() ->
         ("lag_records", "typed"): 8,
     }  # fmt: skip
     assert all(family.documentation.count(".") >= 1 for family in families.values())
+
+
+def test_what_is_no_port_is_refused() -> None:
+    with pytest.raises(WrongConfig, match=r"--metrics-port 70000: cannot be opened: .*0-65535"):
+        serve([], 70_000)
 
 
 def test_a_port_that_is_taken_is_refused() -> None:

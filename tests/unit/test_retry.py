@@ -125,6 +125,22 @@ async def test_when_the_last_one_who_asks_is_cancelled_the_gate_opens_for_others
     assert stats.waiting is None
 
 
+async def test_of_two_things_that_are_away_the_one_that_is_still_away_is_told() -> None:
+    model, disk, stats = Server(), Server(), StageStats("s")
+    model.away, disk.away = Unavailable("the model is away"), Unavailable("the disk is full")
+    gates = Gates(stats)
+    commit = asyncio.create_task(gates.commits.call(disk.ask))
+    await until(lambda: stats.waiting == "the disk is full")
+    call = asyncio.create_task(gates.calls.call(model.ask))
+    await until(lambda: stats.waiting == "the model is away")
+    model.away = None
+    await call
+    assert stats.waiting == "the disk is full"
+    disk.away = None
+    await commit
+    assert stats.waiting is None
+
+
 async def test_one_gates_answer_does_not_hide_that_another_is_closed() -> None:
     model, disk, stats = Server(), Server(), StageStats("s")
     disk.away = Unavailable("the disk is full")

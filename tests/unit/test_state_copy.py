@@ -1,5 +1,8 @@
 """A copy of a state log saves reading it again, and never says more than the log."""
 
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -110,3 +113,42 @@ async def test_two_that_read_at_once_both_read_all_and_one_of_them_copies(tmp_pa
     begun += [line for batch in [batch async for batch in first] for line in batch]
     assert len(begun) == 300
     assert await lines(bus, tmp_path) == begun
+
+
+async def test_where_a_copy_cannot_be_made_the_log_is_read_without_one(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    bus = await bus_with(50)
+    plain = await lines(bus, None)
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file", tmp_path / "file" / "state"):
+        assert await lines(bus, folder) == plain
+        assert "no copy of typed.state is kept" in caplog.text
+        caplog.clear()
+
+
+async def test_where_a_copy_cannot_grow_the_log_is_read_on_without_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    bus = await bus_with(50)
+    await lines(bus, tmp_path)
+    await grow(bus, range(50, 5_000))
+    plain = await lines(bus, None)
+    with files_of_at_most(the_copy(tmp_path).stat().st_size + 100):
+        assert await lines(bus, tmp_path) == plain
+    assert "the copy of a log grows no more: File too large" in caplog.text
+    assert await lines(bus, tmp_path) == plain  # its last line was cut
+    bus.given = 0
+    assert await lines(bus, tmp_path) == plain
+    assert bus.given < 150
+
+
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """As a full disk does it, writing ends in an error, in the middle of a line."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

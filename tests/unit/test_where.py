@@ -52,6 +52,23 @@ def test_the_config_file_names_the_bus_and_a_flag_goes_before_it(tmp_path: Path)
     assert find(Path("run"), None, "main", path) == Where("a:1", Path("run"), "main", 3, KafkaConfig(12), path)
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("metrics_port = 70000", r"seedstream\.toml: metrics_port must be from 1 to 65535"),
+        ("partitions = 99999999999999999999", "partitions must be from 1 to 10,000"),
+        ("processes = 0", "processes must be from 1 to 1,024"),
+        ("[runner]\ncall_deadline_s = 0", "call_deadline_s = 0 would let no call end"),
+        ("[runner]\ncall_deadline_s = nan", "call_deadline_s must be a number of seconds from 0 on"),
+        ("[runner]\ncommit_interval_s = inf", "commit_interval_s must be a number of seconds from 0 on"),
+        ("[runner]\ndrain_s = -1", "drain_s must be a number of seconds from 0 on"),
+    ],
+)
+def test_a_number_that_no_run_could_live_with_is_refused_by_its_key(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(WrongConfig, match=message):
+        settings.read(config(tmp_path, text))
+
+
 def test_paths_in_the_config_file_are_relative_to_its_folder(tmp_path: Path) -> None:
     path = config(tmp_path, 'bus = "embedded:run"\n[kafka]\ntls = true\nca = "ca.pem"\n')
     assert find(None, None, "main", path).bus == tmp_path / "run"
@@ -63,7 +80,7 @@ def test_paths_in_the_config_file_are_relative_to_its_folder(tmp_path: Path) -> 
     [
         ('mechanism = "PLAIN"', r"line 1, kafka: mechanism PLAIN needs user_env and password_env"),
         ('password_env = "P"', r"line 1, kafka: user_env and password_env want a mechanism"),
-        ("partitions = 0", r"line 1, kafka: partitions must be at least 1, got 0"),
+        ("partitions = 0", r"line 1, kafka: partitions must be from 1 to 10,000, got 0"),
         ('password = "x"', r"line 2, kafka\.password: unknown key; did you mean password_env\?"),
         ('mechanism = "GSSAPI"', r"line 2, kafka\.mechanism: expected one of PLAIN"),
     ],
