@@ -18,7 +18,7 @@ from stream.errors import Transient, Unavailable
 from stream.records import Execution, Executions, Response, Responses, Step
 from stream.stage import Map, Outcome, Reject
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)

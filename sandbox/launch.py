@@ -26,6 +26,7 @@ _CHILD = str(Path(__file__).with_name("child.py"))
 _ENVIRONMENT = {
     "HOME": "/tmp",  # noqa: S108
     "LANG": "C.UTF-8",
+    "MALLOC_ARENA_MAX": "1",  # else glibc reserves 64 MiB of address space a thread, up to eight times the cores
     "PATH": "/usr/bin:/bin",
     "PYTHONHASHSEED": "0",
     "PYTHONUTF8": "1",

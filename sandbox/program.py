@@ -15,13 +15,15 @@ import sys
 from types import CodeType
 
 from sandbox import canary as canaries
-from sandbox import linux, namespaces
+from sandbox import linux, namespaces, silence
 from sandbox.describe import describe
 from sandbox.wire import Job, Kind
 
 FILE = "/tmp/program.py"  # noqa: S108 - on the program's own tmpfs
 _RECORD = 3
 _DETAIL_BYTES = 8000
+_DEPTH = 3000
+"""Recursion limit for a syntax tree: a program of two thousand branches is compiled without one in Python itself."""
 
 
 def run(job: Job, canary: bool, stdout: int, stderr: int, record: int) -> None:
@@ -34,7 +36,7 @@ def run(job: Job, canary: bool, stdout: int, stderr: int, record: int) -> None:
     module = _main_module(job.source)
     os.write(_RECORD, Kind.BEGUN)
     try:
-        code = _compile(job.source, canary)
+        code = _compile(job.source, job.nonce if canary else None)
     except (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError) as error:
         # The parser raises MemoryError for what is nested too deep, whatever memory there is.
         os.write(_RECORD, job.nonce + Kind.SYNTAX + describe(error, FILE)[-_DETAIL_BYTES:])
@@ -93,15 +95,23 @@ def _main_module(source: bytes) -> dict[str, object]:
     return namespace
 
 
-def _compile(source: bytes, canary: bool) -> CodeType | None:
-    """Return the code of the program or of its canary, or None when it has no assertion."""
-    tree = canaries.parse(source, FILE)
-    if not canaries.has_assertion(tree):
-        return None
-    if canary:
-        setattr(builtins, canaries.REACHED, set[int]())
-        canaries.plant(tree)
-    return compile(tree, FILE, "exec", dont_inherit=True)
+def _compile(source: bytes, nonce: bytes | None) -> CodeType | None:
+    """Return the code of the program, or with a nonce of its canary; None when it has no assertion."""
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(_DEPTH)
+    try:
+        tree = canaries.parse(source, FILE)
+        if not canaries.has_assertion(tree):
+            return None
+        if nonce is not None:
+            passed, failed = set[int](), set[int]()
+            for name, mark in zip(canaries.marks(nonce), (passed, failed), strict=True):
+                setattr(builtins, name, mark)
+            silence.note(failed, source)
+            canaries.plant(tree, nonce)
+        return compile(tree, FILE, "exec", dont_inherit=True)
+    finally:
+        sys.setrecursionlimit(limit)
 
 
 def _execute(code: CodeType, module: dict[str, object], nonce: bytes) -> None:

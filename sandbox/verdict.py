@@ -22,7 +22,7 @@ class Verdict(StrEnum):
     EARLY_EXIT = "early_exit"  # the process ended before the module did, whatever its exit code
     OUTPUT_LIMIT = "output_limit"  # wrote too much to stdout or stderr
     CRASH = "crash"  # killed by a signal: a segmentation fault, an abort
-    NO_TESTS = "no_tests"  # no assertion, none reached, or «passes» with a failing assertion at its end too
+    NO_TESTS = "no_tests"  # no assertion, none passed, or one that fails goes unnoticed
 
 
 class Tier(StrEnum):
@@ -68,7 +68,7 @@ def judge(run: Ending, canary: Ending | None, nonce: bytes) -> tuple[Verdict, st
             raise SandboxBroken("a program passed and its canary was not run")
         told, _ = _ending(canary, nonce)
         if told is Verdict.PASS:
-            return Verdict.NO_TESTS, "no assertion was reached, or a failing one at the end goes unnoticed"
+            return Verdict.NO_TESTS, "no assertion was passed, or a failing one goes unnoticed"
         if told is not Verdict.ASSERTION:
             return Verdict.NO_TESTS, f"with a failing assertion at its end it gave {told}, not {Verdict.ASSERTION}"
     return verdict, _steady(detail)

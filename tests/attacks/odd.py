@@ -20,6 +20,8 @@ ROWS: list[Row] = [
     ("too many signs", "assert " + "-" * 100_000 + "1", "syntax_error"),
     ("too many terms", "assert " + "+".join(["1"] * 100_000), "syntax_error"),
     ("too many branches", "if 0: pass\n" + "elif 0: pass\n" * 5000 + "assert True", "syntax_error"),
+    ("many branches", "if 0: pass\n" + "elif 0: pass\n" * 2_000 + "else: assert True", "pass"),
+    ("many terms", "x = " + " + ".join(["1"] * 2_000) + "\nassert x == 2_000", "pass"),
     ("too deep a block", "\n".join(" " * i + "if 1:" for i in range(200)) + "\n" + " " * 200 + "1", "syntax_error"),
     ("a number too long to read", "assert " + "1" * 5000, "syntax_error"),
     ("a NUL", "assert True\0", "syntax_error"),

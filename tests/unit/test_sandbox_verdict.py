@@ -193,9 +193,9 @@ def test_an_assertion_is_found_wherever_a_statement_can_stand(program: str, foun
 
 def run_canary(program: str) -> str | None:
     tree = canary.parse(program.encode(), "p")
-    canary.plant(tree)
+    canary.plant(tree, NONCE)
     try:
-        exec(compile(tree, "p", "exec", dont_inherit=True), {canary.REACHED: set[int]()})
+        exec(compile(tree, "p", "exec", dont_inherit=True), {mark: set[int]() for mark in canary.marks(NONCE)})
     except AssertionError:
         return "assertion"
     return None
