@@ -17,6 +17,7 @@ from typing import BinaryIO
 import msgspec
 
 from consumers.llm.request import LLM, REQUESTS_IN_FLIGHT, Completion, Request, TooLong
+from stream.codec import UNREADABLE
 from stream.errors import PipelineError, Transient, WrongConfig
 from stream.metrics import StageStats
 from stream.retry import Gate, backoff_s
@@ -100,7 +101,7 @@ class AnswerFile:
             if line:
                 try:
                     answer = msgspec.convert(json.loads(line), Answer)
-                except (ValueError, msgspec.ValidationError) as err:
+                except (ValueError, *UNREADABLE) as err:
                     raise WrongConfig(f"{self._path}, line {number}: expected an answer as JSON: {err}") from err
                 yield answer.id, answer
 

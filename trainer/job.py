@@ -8,12 +8,13 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from stream.bus import Bus
 from stream.errors import WrongConfig
 from stream.records import Manifest, Model, RecipeText
-from trainer import base, child, publish, snapshot
+from trainer import base, child, files, publish, snapshot
 from trainer.events import Said
 from trainer.hyperparameters import Train
 from trainer.models import Press, history, owned
@@ -70,9 +71,11 @@ async def _begin(
     newest = (await history(bus)).newest
     work.clear()
     retracted: tuple[str, ...] = ()
+    rebuilt_from: str | None = None
     if request.rebuild is not None:
-        before = publish.published(request.rebuild)
-        manifest, gone = await snapshot.rebuild(bus, before.manifest, publish.keys(request.rebuild), work.folder)
+        before = publish.published(request.rebuild).manifest
+        rebuilt_from = before.sha256
+        manifest, gone = await snapshot.rebuild(bus, before, publish.keys(request.rebuild), work.folder)
         retracted = publish.retracted(gone)
         if gone:
             tell(Said(f"{len(gone):,} rows of the manifest were retracted since: {snapshot.first(gone)}"))
@@ -84,9 +87,8 @@ async def _begin(
     if not manifest.keys:
         raise WrongConfig(_nothing(manifest, request))
     tell(Said(f"a snapshot of {manifest.keys:,} rows of {manifest.source}, sha256 {manifest.sha256[:12]}"))
-    job = Job(
-        request.train, manifest, newest.model_id if newest else None, retracted, rebuilt=request.rebuild is not None
-    )
+    predecessor = newest.model_id if newest else None
+    job = Job(request.train, manifest, predecessor, retracted, rebuilt_from is not None, rebuilt_from)
     work.begin(job)
     return job
 
@@ -101,7 +103,7 @@ def _nothing(manifest: Manifest, request: Request) -> str:
 
 async def _go_on(press: Press, work: Work, request: Request, tell: Callable[[Said], None]) -> Job:
     job = work.job()
-    differing = differences(job, request)
+    differing = differences(job, request, _rows_named(work, request))
     if differing:
         raise WrongConfig(
             f"{work.folder} holds an unfinished training with other settings: {differing}; run it with those, or "
@@ -115,14 +117,28 @@ async def _go_on(press: Press, work: Work, request: Request, tell: Callable[[Sai
     return job
 
 
-def differences(job: Job, request: Request) -> str:
-    """Name what a request asks for otherwise than a training that is under way; "" where it may go on."""
+def _rows_named(work: Work, request: Request) -> str | None:
+    """Return the hash of the rows that a request names; None where it takes those of a topic as it stands."""
+    if request.rebuild is not None:
+        return publish.published(request.rebuild).manifest.sha256
+    if request.data is None:
+        return None
+    with files.writing(work.folder), TemporaryDirectory(dir=work.folder) as scratch:
+        return snapshot.from_file(request.data, "", Path(scratch)).sha256
+
+
+def differences(job: Job, request: Request, rows: str | None = None) -> str:
+    """Name what a request asks for otherwise than a training that is under way; "" where it may go on. `rows` is the
+    hash of the rows that it names itself, by a model or a file."""
     source = request.data.name if request.data else "executions" if request.train.method == "dpo" else "examples"
     told: Mapping[str, Any] = {"base": job.train.base, "data": job.manifest.source, **_told(job.train)}
     asked: Mapping[str, Any] = {"base": request.train.base, "data": source, **_told(request.train)}
     differing = [f"{name} {told.get(name)} -> {asked[name]}" for name in asked if told.get(name) != asked[name]]
     if job.rebuilt != (request.rebuild is not None):
         differing.append(f"--rebuild {'' if job.rebuilt else 'not '}given before")
+    before = job.rebuilt_from if job.rebuilt else job.manifest.sha256
+    if before is not None and rows not in (None, before):
+        differing.append(f"rows {before[:12]} -> {rows[:12]}")
     more = f" and {len(differing) - SHOWN} more" if len(differing) > SHOWN else ""
     return ", ".join(differing[:SHOWN]) + more
 

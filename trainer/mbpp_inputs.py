@@ -88,5 +88,5 @@ def as_python(task_id: str, inputs: Sequence[Arguments]) -> list[Arguments]:
     try:
         form = _FORM_OF.get(int(task_id.rpartition("/")[2]))
         return list(inputs) if form is None else [form(arguments) for arguments in inputs]
-    except (AttributeError, IndexError, TypeError, ValueError) as err:
+    except (AttributeError, IndexError, OverflowError, RecursionError, TypeError, ValueError) as err:
         raise ValueError(f"the inputs of {task_id} are not of the form that MBPP+ gives it: {err}") from err

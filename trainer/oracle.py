@@ -1,5 +1,6 @@
 """Does a solution agree with the reference? The two functions here run inside the sandbox, as source behind the code
-they test, so each is whole in itself, with the standard library alone; and tested here as ordinary functions.
+they test, in a namespace of their own, so each is whole in itself, with the standard library alone; and tested here as
+ordinary functions.
 
 Source: EvalPlus (github.com/evalplus/evalplus), `check_output`, its special cases by name. numpy's `allclose` is
 written out, as the sandbox has no numpy.
@@ -100,7 +101,8 @@ def check_outputs(
             return exact
         return type(found) is type(expected) and close(found, expected, tolerance)
 
-    for number, (arguments, expected) in enumerate(zip(unpacked(inputs), unpacked(outputs), strict=True)):
+    cases, compared = unpacked(inputs), 0
+    for number, (arguments, expected) in enumerate(zip(cases, unpacked(outputs), strict=True)):
         given = copy.deepcopy(arguments)
         with contextlib.redirect_stdout(Nowhere()), contextlib.redirect_stderr(Nowhere()):
             found = candidate(*given)
@@ -108,3 +110,5 @@ def check_outputs(
         assert agrees(arguments, found, expected), (
             f"input {number}: {name}({shown:.300}) gives {found!r:.300}, not {expected!r:.300}"
         )
+        compared += 1
+    assert 0 < compared == len(cases), f"{compared} of {len(cases)} inputs were compared"

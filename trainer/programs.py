@@ -30,8 +30,9 @@ def recording(problem: Problem) -> str:
     """
     if problem.inputs is None:
         raise ValueError(f"{problem.task_id} has no inputs")
-    call = f"{_CALL_RECORD}({problem.entry_point}, {packed(problem.inputs)!r}, {problem.inputs.dataset!r})"
-    return f"{problem.setup}{problem.reference}\n\n\n{_source(oracle.record_outputs)}\nprint({call})\n"
+    call = _call(problem, packed(problem.inputs), problem.inputs.dataset)
+    shown = f"{_BUILTINS}.print({call})"
+    return f"{problem.setup}{problem.reference}\n\n\n{_source(oracle.record_outputs)}\n{shown}\n"
 
 
 def packed(inputs: Inputs) -> str:
@@ -40,17 +41,27 @@ def packed(inputs: Inputs) -> str:
     return base64.b85encode(zlib.compress(raw)).decode()
 
 
-_CALL_RECORD, _CALL_CHECK = oracle.record_outputs.__name__, oracle.check_outputs.__name__
-
-
 def _tests(problem: Problem, expected: str | None) -> str:
     inputs = problem.inputs
     if inputs is None:
         return problem.tests
     if expected is None:
         raise ValueError(f"{problem.task_id}: what is expected of its inputs is not known")
-    name, arguments = problem.entry_point, (packed(inputs), expected, problem.entry_point, inputs.dataset, inputs.atol)
-    return f"{_source(oracle.check_outputs)}\n{_CALL_CHECK}({name}, {', '.join(map(repr, arguments))})\n"
+    call = _call(problem, packed(inputs), expected, problem.entry_point, inputs.dataset, inputs.atol)
+    return f"{_source(oracle.check_outputs)}\n{call}\n"
+
+
+_ORACLE, _BUILTINS = "__oracle__", "__import__('builtins')"
+
+
+def _call(problem: Problem, *arguments: object) -> str:
+    """Return the call of the oracle on a solution, both of them in front of it.
+
+    It is called without the names of their module: a solution may well have a helper named `map`. Its code is part of
+    the program all the same, for the sandbox looks there for assertions.
+    """
+    alone = f"__import__('types').FunctionType({_ORACLE}.__code__, {{'__builtins__': {_BUILTINS}}})"
+    return f"{alone}({problem.entry_point}, {', '.join(map(repr, arguments))})"
 
 
 class _Bare(ast.NodeTransformer):
@@ -66,5 +77,7 @@ class _Bare(ast.NodeTransformer):
 
 
 def _source(function: Callable[..., Any]) -> str:
-    """Return the source of a function of `oracle` as it runs in the sandbox."""
-    return ast.unparse(_Bare().visit(ast.parse(inspect.getsource(function)))) + "\n"
+    """Return the source of a function of `oracle` as it runs in the sandbox, under a name that no solution has."""
+    [bare] = _Bare().visit(ast.parse(inspect.getsource(function))).body
+    bare.name = _ORACLE
+    return ast.unparse(bare) + "\n"

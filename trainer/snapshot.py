@@ -126,16 +126,26 @@ def from_file(path: Path, namespace: str, folder: Path) -> Manifest:
 def read_keys(path: Path) -> dict[str, str]:
     """Return the keys of a snapshot with the hash of each row.
 
-    Raises:  WrongConfig when the file is not there or holds something else.
+    Raises:  WrongConfig when the file is not there, or naming the line that holds something else.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_bytes().splitlines()
     except OSError as err:
         raise WrongConfig(f"{path} cannot be read: {err.strerror}") from err
-    pairs = [line.partition("  ") for line in lines]
-    if not all(len(sha256) == 64 and key for sha256, _, key in pairs):
-        raise WrongConfig(f"{path}: expected lines of a hash, two blanks and a key")
-    return {key: sha256 for sha256, _, key in pairs}
+    return dict(_key(line, f"{path}, line {number}") for number, line in enumerate(lines, start=1))
+
+
+_EXPECTED = "expected a hash, two blanks and a key, in UTF-8"
+
+
+def _key(line: bytes, where: str) -> tuple[str, str]:
+    try:
+        sha256, _, key = line.decode().partition("  ")
+    except UnicodeDecodeError as err:
+        raise WrongConfig(f"{where}: {_EXPECTED}: {err}") from err
+    if len(sha256) != 64 or not key:
+        raise WrongConfig(f"{where}: {_EXPECTED}")
+    return key, sha256
 
 
 def licences(folder: Path) -> dict[str, int]:

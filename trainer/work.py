@@ -41,6 +41,7 @@ class Job:
     predecessor: str | None  # the newest model when the snapshot was taken
     retracted: tuple[str, ...] = ()  # rows of the manifest it was rebuilt from
     rebuilt: bool = False  # from the manifest of another model: no progress of the trainer, so no record of its own
+    rebuilt_from: str | None = None  # the hash of that manifest's rows, None in jobs from before it was noted
 
     @property
     def base(self) -> str:

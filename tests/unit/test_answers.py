@@ -56,7 +56,7 @@ async def test_a_line_that_a_kill_cut_off_is_asked_again_and_leaves_no_trace(tmp
     assert paid == ["b"] and path.read_bytes() == whole
 
 
-@pytest.mark.parametrize("line", ["no JSON", "[1]", '{"id": "x"}'])
+@pytest.mark.parametrize("line", ["no JSON", "[1]", '{"id": "x"}', "[" * 100_000])
 async def test_any_other_bad_line_is_named(line: str, tmp_path: Path):
     path = tmp_path / "answers.jsonl"
     await asked(path, ["a"], echo)

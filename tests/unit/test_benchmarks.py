@@ -70,6 +70,9 @@ def test_infinity_and_integers_of_more_than_64_bits_are_read(tmp_path: Path):
 
 
 GOOD = json.dumps(HUMAN_EVAL)
+DEEP = json.dumps(MBPP_PLUS | {"task_id": "Mbpp/580", "base_input": "NESTED"}).replace(
+    '"NESTED"', "[" * 600 + "]" * 600
+)
 
 
 @pytest.mark.parametrize(
@@ -86,6 +89,11 @@ GOOD = json.dumps(HUMAN_EVAL)
         (json.dumps(MBPP | {"test_list": []}), "at least one test in test_list"),
         (json.dumps(EVAL_PLUS | {"base_input": [], "plus_input": []}), "at least one input"),
         (json.dumps(MBPP_PLUS | {"base_input": [[7, 1]]}), "inputs of Mbpp/250 are not of the form"),
+        (
+            json.dumps(MBPP_PLUS | {"task_id": "Mbpp/124", "base_input": [[10**400, 1]]}),
+            "line 1: the inputs of Mbpp/124",
+        ),
+        (DEEP, "line 1: the inputs of Mbpp/580 are not of the form"),
         (f"{GOOD}\n{GOOD}\n", "two tasks have the id HumanEval/0"),
         ("\n", "expected at least one task"),
     ],

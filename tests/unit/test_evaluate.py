@@ -1,5 +1,6 @@
 """A model's solutions are run in the sandbox and scored; the published references pass, and what is wrong does not."""
 
+import builtins
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +15,9 @@ from tests.benchmarks_made import EVAL_PLUS, HUMAN_EVAL, MBPP, MBPP_PLUS, write
 from tests.fakes import Answer, FakeLLM
 from trainer.asking import Asking, Chatting, Continuing
 from trainer.benchmarks import Benchmark, load
-from trainer.evaluate import Evaluation, Job, Samples, check_references, evaluate
+from trainer.evaluate import Evaluation, Job, Samples, check_references, evaluate, expectations
 from trainer.problems import read
+from trainer.programs import program
 
 PROBLEMS = tuple(read(row) for row in (HUMAN_EVAL, MBPP, EVAL_PLUS, MBPP_PLUS))
 ALL = Benchmark("all", PROBLEMS)
@@ -96,6 +98,18 @@ async def test_a_solution_passes_by_its_tests_alone(
 ):
     done, _ = await run(box, tmp_path, lambda _: completion, benchmark=Benchmark("b", PROBLEMS[task : task + 1]))
     assert [a.verdict for a in done.attempts] == [verdict]
+
+
+async def test_no_name_that_a_solution_gives_changes_how_it_is_compared(box: Sandbox):
+    names = [name for name in dir(builtins) if name[0].islower()]
+    helpers = "".join(f"def {name}(*_, **__):\n    assert True\n    return []\n" for name in (*names, "check_outputs"))
+    loop = "    total = count = 0\n    for value in values:\n        total, count = total + value, count + 1\n"
+    mean = f"def mean(values):\n{loop}    return total / count if count else 0.0\n"
+    right = replace(PROBLEMS[2], reference=helpers + mean)
+    [expected] = (await expectations(Benchmark("b", (right,)), box)).values()
+    assert expected == (await expectations(Benchmark("b", (PROBLEMS[2],)), box))["HumanEval/1"]
+    verdicts = [await box.run(program(right, helpers + code, expected)) for code in (mean, mean.replace("0.0", "1.0"))]
+    assert [ended.verdict for ended in verdicts] == ["pass", "assertion"]
 
 
 async def test_what_fails_on_an_input_names_it(box: Sandbox, tmp_path: Path):

@@ -110,8 +110,9 @@ class Killed(BaseException):
         {},  # the checkpoint is in the middle of an epoch
         {"pack_to": 300, "micro_batch": 1, "dropout": 0.1, "optimizer": "adamw", "epochs": 3.0},  # at the end of one
         {"dropout": 0.1, "schedule": "cosine", "clip_norm": 0.5, "gradient_checkpointing": True},
+        {"precision": "bf16"},  # Adafactor's state is in fp32 all the same
     ],
-    ids=["plain", "packed", "dropout"],
+    ids=["plain", "packed", "dropout", "bf16"],
 )
 def test_a_training_that_goes_on_from_its_checkpoint_ends_with_the_same_weights(
     settings: dict[str, Any], base: Path, tmp_path: Path

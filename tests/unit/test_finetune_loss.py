@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.tiny import rows, tiny_model, work_of
+from tests.tiny import EOS, rows, tiny_model, work_of
 from trainer.events import Said
 from trainer.finetune import model, run, tokens
 from trainer.finetune.tokens import IGNORED, encode
@@ -29,7 +29,7 @@ def trainer_of(folder: Path, base: Path, found: Sequence[Mapping[str, str]], **s
     work = work_of(folder / "out", base, found, **settings)
     train = work.job().train
     tokenizer = model.tokenizer_of(base)
-    prepared = tokens.examples(work.folder / ROWS, tokenizer, train)
+    prepared = (tokens.pairs if train.method == "dpo" else tokens.examples)(work.folder / ROWS, tokenizer, train)
     return run.build(work, train, model.load(base, train), tokenizer, prepared, _hushed)
 
 
@@ -66,6 +66,22 @@ def test_the_prompt_is_tokenized_as_it_will_be_when_the_model_is_asked(base: Pat
     asked = tokenizer.apply_chat_template([{"role": "user", "content": "Add 1."}], tokenize=True)["input_ids"]
     ids, _ = encode(tokenizer, TEMPLATE, "Add 1.", "x")
     assert ids[: len(asked)] == asked == tokens.prompt_ids(tokenizer, TEMPLATE.prompt("Add 1."))
+
+
+def test_a_pair_is_tokenized_as_two_examples_are_also_where_a_response_names_a_special_token(
+    base: Path, tmp_path: Path
+):
+    asked = {"id": "a", "prompt": f"What is {EOS}?", "rejected": f"\n No {EOS} idea.", "licence": "MIT"}
+    found = [{**asked, "chosen": f"It is {EOS}"}, {**asked, "id": "b", "chosen": "It is"}]
+    trainer = trainer_of(tmp_path, base, found, method="dpo")
+    batch = trainer.data_collator([trainer.train_dataset[n] for n in range(len(found))])
+    texts = [row[side] for side in ("chosen", "rejected") for row in found]
+    for seen, of_response, there, text in zip(
+        batch["input_ids"], batch["completion_mask"], batch["attention_mask"], texts, strict=True
+    ):
+        ids, labels = encode(model.tokenizer_of(base), TEMPLATE, asked["prompt"], text)
+        assert seen[there == 1].tolist() == ids
+        assert of_response[there == 1].tolist() == [label != IGNORED for label in labels]
 
 
 @pytest.mark.parametrize("pack_to", [None, PACK], ids=["padded", "packed"])

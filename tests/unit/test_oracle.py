@@ -97,6 +97,11 @@ def test_a_solution_gets_a_copy_of_its_input_and_what_it_prints_goes_nowhere(cap
         check_outputs(spoils, packed([([1, 2],)]), packed([7]), "f", "mbpp", 0)
 
 
+def test_without_an_input_nothing_is_shown():
+    with pytest.raises(AssertionError, match="0 of 0 inputs were compared"):
+        check_outputs(lambda: 0, packed([]), packed([]), "f", "mbpp", 0)
+
+
 def test_what_a_reference_gives_is_recorded_as_it_is_and_as_seen_or_not_where_it_cannot_be(
     capsys: pytest.CaptureFixture[str],
 ):

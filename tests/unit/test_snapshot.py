@@ -130,9 +130,10 @@ async def test_a_list_of_keys_that_is_not_the_manifests_is_refused(tmp_path: Pat
         await take(bus, "examples", None, folder(tmp_path / "b"))
         with pytest.raises(Fatal, match="does not belong to the manifest"):
             await rebuild(bus, manifest, tmp_path / "b" / KEYS, folder(tmp_path / "c"))
-        (tmp_path / "keys").write_text("nonsense\n")
-        with pytest.raises(WrongConfig, match="expected lines of a hash, two blanks and a key"):
-            await rebuild(bus, manifest, tmp_path / "keys", tmp_path / "c")
+        for line in (b"nonsense", b"\xff", b"0" * 64 + b"  "):
+            (tmp_path / "keys").write_bytes((tmp_path / "a" / KEYS).read_bytes() + line + b"\n")
+            with pytest.raises(WrongConfig, match="keys, line 4: expected a hash, two blanks and a key, in UTF-8"):
+                await rebuild(bus, manifest, tmp_path / "keys", tmp_path / "c")
         with pytest.raises(WrongConfig, match="of namespace other, not of a topic of main"):
             other = dataclasses.replace(manifest, namespace="other")
             await rebuild(bus, other, tmp_path / "a" / KEYS, tmp_path / "c")

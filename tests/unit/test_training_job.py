@@ -15,7 +15,7 @@ from stream.bus import Message
 from stream.codec import encode
 from stream.embedded import Embedded
 from stream.errors import DependencyDown, InUse, WrongConfig
-from stream.records import Example, Execution, Model, RecipeText, Step
+from stream.records import Example, Execution, Manifest, Model, RecipeText, Step
 from stream.topics import TOPICS
 from tests.records import executions, instruction, response
 from tests.tiny import QUICK, rows, tiny_model
@@ -26,7 +26,7 @@ from trainer.finetune import run
 from trainer.hyperparameters import Lora, Train
 from trainer.job import Request
 from trainer.models import History, Press, Superseded, history, owned
-from trainer.work import RECORD, Work
+from trainer.work import RECORD, Job, Work
 
 RECIPE = RecipeText("selfcodealign", '{"name":"selfcodealign","stages":{}}', None)
 
@@ -206,6 +206,62 @@ async def test_other_settings_do_not_go_on_with_an_unfinished_training(
         assert json.loads(model.hyperparameters)["seed"] == 9
 
 
+async def test_an_unfinished_training_goes_on_with_the_rows_it_was_asked_to_rebuild_alone(
+    base: Path, trainings: Trainings, tmp_path: Path
+):
+    async with stream(tmp_path / "bus", range(4)) as bus:
+        first = await train(bus, request(base, tmp_path / "one"))
+        await send(bus, range(4, 8))
+        second = await train(bus, request(base, tmp_path / "two"))
+        asked = replace(request(base, tmp_path / "again"), rebuild=tmp_path / "one")
+        trainings.first = _die
+        with pytest.raises(Killed):
+            await train(bus, asked)
+        trainings.first = lambda _: None
+        other = replace(asked, rebuild=tmp_path / "two")
+        hashes = f"{first.manifest.sha256[:12]} -> {second.manifest.sha256[:12]}"
+        with pytest.raises(WrongConfig, match=rf"other settings: rows {hashes}; .* --restart"):
+            await train(bus, other)
+        assert (await train(bus, asked)).manifest == first.manifest
+        assert (await train(bus, replace(other, restart=True))).manifest == second.manifest
+
+
+async def test_an_unfinished_training_goes_on_with_the_content_of_its_file_alone(
+    base: Path, trainings: Trainings, tmp_path: Path
+):
+    mine = tmp_path / "mine.jsonl"
+    mine.write_text('{"prompt": "q", "chosen": "a", "rejected": "b"}\n')
+    dpo = request(base, tmp_path / "out", method="dpo", optimizer="rmsprop", learning_rate=1e-4)
+    asked = replace(dpo, data=mine)
+    async with stream(tmp_path / "bus", []) as bus:
+        trainings.first = _die
+        with pytest.raises(Killed):
+            await train(bus, asked)
+        trainings.first = lambda _: None
+        (tmp_path / "elsewhere").mkdir()
+        other = replace(asked, data=tmp_path / "elsewhere" / mine.name)
+        with pytest.raises(WrongConfig, match=r"mine\.jsonl cannot be read: No such file"):
+            await train(bus, other)
+        (tmp_path / "elsewhere" / mine.name).write_text('{"prompt": "q", "chosen": "b", "rejected": "a"}\n')
+        with pytest.raises(WrongConfig, match=r"other settings: rows \w{12} -> \w{12}; .* --restart"):
+            await train(bus, other)
+        assert (await train(bus, asked)).manifest.source == mine.name
+
+
+def test_a_job_of_a_version_that_noted_no_hash_is_still_gone_on_with(tmp_path: Path):
+    manifest = Manifest("main", "examples", (5,), 5, "a" * 64, "", "")
+    asked = Request(Train(base="b"), tmp_path / "out", rebuild=tmp_path / "one")
+    work = Work(asked.out)
+    work.folder.mkdir()
+    work.begin(Job(asked.train, manifest, None, rebuilt=True, rebuilt_from="b" * 64))
+    written = json.loads((work.folder / "job.json").read_bytes())
+    assert written.pop("rebuilt_from") == "b" * 64
+    (work.folder / "job.json").write_text(json.dumps(written))
+    assert work.job() == Job(asked.train, manifest, None, rebuilt=True)
+    assert job.differences(work.job(), asked, "c" * 64) == ""
+    assert "--rebuild given before" in job.differences(work.job(), replace(asked, rebuild=None))
+
+
 async def test_a_training_that_another_one_overtook_is_refused(base: Path, trainings: Trainings, tmp_path: Path):
     slow, quick = request(base, tmp_path / "slow"), request(base, tmp_path / "quick")
     async with stream(tmp_path / "bus", range(6)) as bus:
@@ -325,6 +381,13 @@ async def test_a_folder_that_is_not_ours_is_not_replaced(base: Path, tmp_path: P
         (tmp_path / "out" / "thesis.tex").unlink()
         await train(bus, request(base, tmp_path / "out"))  # an empty folder is nobody's
     assert (tmp_path / "out" / RECORD).is_file()
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"model_id":"\xff"}', b"[" * 100_000], ids=lambda c: repr(c[:9]))
+def test_a_folder_whose_record_is_none_was_not_published(content: bytes, tmp_path: Path):
+    (tmp_path / RECORD).write_bytes(content)
+    with pytest.raises(WrongConfig, match=rf"is no model that seedstream published: {RECORD}"):
+        publish.published(tmp_path)
 
 
 async def test_only_one_training_at_a_time_writes_to_a_folder(base: Path, tmp_path: Path):

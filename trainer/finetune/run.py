@@ -13,6 +13,7 @@ from trainer.finetune.arguments import arguments
 from trainer.finetune.libraries import datasets, safetensors, torch, transformers, trl, versions
 from trainer.finetune.reporter import Reporter, Saving, is_first
 from trainer.finetune.tokens import Prepared
+from trainer.finetune.trainers import Adafactor, Preferring
 from trainer.hyperparameters import Train
 from trainer.snapshot import ROWS
 from trainer.template import parse
@@ -56,9 +57,9 @@ def run(work: Work, say: Callable[[Said], None]) -> None:
 
 def build(work: Work, train: Train, base: Any, tokenizer: Any, prepared: Prepared, say: Callable[[Said], None]) -> Any:
     """Return trl's trainer for this training."""
-    kind = trl.DPOTrainer if train.method == "dpo" else trl.SFTTrainer
+    kind = Preferring if train.method == "dpo" else trl.SFTTrainer
     resumed = checkpoints.newest(work.checkpoints) is not None
-    return kind(
+    trainer = kind(
         model=base,
         args=arguments(train, work.checkpoints, prepared.held_out is not None, resumed),
         train_dataset=prepared.train,
@@ -67,6 +68,10 @@ def build(work: Work, train: Train, base: Any, tokenizer: Any, prepared: Prepare
         peft_config=model.adapters(train.lora) if train.lora else None,
         callbacks=[Saving(), *([Reporter(work, say)] if is_first() else [])],
     )
+    if train.optimizer == "adafactor":  # not every trainer of trl can be told so as it is made
+        _, settings = trainer.get_optimizer_cls_and_kwargs(trainer.args)
+        trainer.optimizer_cls_and_kwargs = (Adafactor, settings)
+    return trainer
 
 
 def _save(trainer: Any, folder: Path) -> None:

@@ -29,15 +29,19 @@ def encode(tokenizer: Any, template: Template, instruction: str, response: str) 
     A special token in the prompt is one, as a server reads it; in the response it is plain text, but for the EOS token
     that ends it. Published: the same, with a BOS token in front also where the tokenizer puts none.
     """
-    prompt = prompt_ids(tokenizer, template.prompt(instruction))
-    answer = tokenizer(response, add_special_tokens=False, split_special_tokens=True)["input_ids"]
-    answer = [*answer, tokenizer.eos_token_id]
+    prompt, answer = prompt_ids(tokenizer, template.prompt(instruction)), response_ids(tokenizer, response)
     return prompt + answer, [IGNORED] * len(prompt) + answer
 
 
 def prompt_ids(tokenizer: Any, prompt: str) -> list[int]:
     """Return the tokens of a prompt, with the BOS token where the tokenizer puts one."""
     return [*bos_ids(tokenizer), *tokenizer(prompt, add_special_tokens=False)["input_ids"]]
+
+
+def response_ids(tokenizer: Any, response: str) -> list[int]:
+    """Return the tokens of a response, and the EOS token behind them."""
+    plain = tokenizer(response, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+    return [*plain, tokenizer.eos_token_id]
 
 
 def bos_ids(tokenizer: Any) -> list[int]:
@@ -60,15 +64,17 @@ def examples(rows: Path, tokenizer: Any, train: Train) -> Prepared:
 
 
 def pairs(rows: Path, tokenizer: Any, train: Train) -> Prepared:
-    """Render preference pairs as texts, which trl tokenizes; what is too long is left out, as in `examples`."""
+    """Tokenize preference pairs, each side as an example is; what is too long is left out, as in `examples`."""
     template = parse(train.template)
 
-    def texts(row: dict[str, str]) -> dict[str, Any]:
-        sides = (encode(tokenizer, template, row["prompt"], row[side])[0] for side in ("chosen", "rejected"))
-        return {"prompt": template.prompt(row["prompt"]), "length": max(map(len, sides))}
+    def ids(row: dict[str, str]) -> dict[str, Any]:
+        prompt = prompt_ids(tokenizer, template.prompt(row["prompt"]))
+        chosen, rejected = (response_ids(tokenizer, row[side]) for side in ("chosen", "rejected"))
+        length = len(prompt) + max(len(chosen), len(rejected))
+        return {"prompt_ids": prompt, "chosen_ids": chosen, "rejected_ids": rejected, "length": length}
 
-    found = _read(rows, ("id", "prompt", "chosen", "rejected", "licence")).map(texts)
-    return _prepared(found, train, ("prompt", "chosen", "rejected"))
+    found = _read(rows, ("id", "prompt", "chosen", "rejected", "licence")).map(ids)
+    return _prepared(found, train, ("prompt_ids", "chosen_ids", "rejected_ids"))
 
 
 def _read(rows: Path, columns: tuple[str, ...]) -> Any:
