@@ -23,6 +23,9 @@ class Params:
     temperature: float
     max_tokens: int
 
+    def __post_init__(self) -> None:
+        Sampling(self.temperature, self.max_tokens)
+
 
 class Reason(StrEnum):
     """Why a reply names no concepts."""

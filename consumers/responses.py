@@ -23,6 +23,9 @@ from stream.stage import Map, Outcome, Reject
 
 VERSION = 1
 
+MOST_SAMPLES = 1_000
+"""All of an instruction's are one record."""
+
 _TAGS = ("[Response]", "[Tests]", "[/Tests]")
 
 
@@ -36,8 +39,9 @@ class Params:
     max_tokens: int
 
     def __post_init__(self) -> None:
-        if self.samples < 1:
-            raise ValueError(f"expected samples >= 1, got {self.samples}")
+        if not 1 <= self.samples <= MOST_SAMPLES:
+            raise ValueError(f"expected samples from 1 to {MOST_SAMPLES:,}, got {self.samples}")
+        Sampling(self.temperature, self.max_tokens)
 
 
 class Reason(StrEnum):

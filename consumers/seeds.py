@@ -25,6 +25,9 @@ class Params:
     max_tokens: int
     max_prompt_tokens: int  # a longer prompt is not judged, also where the context would hold it
 
+    def __post_init__(self) -> None:
+        Sampling(self.temperature, self.max_tokens)
+
 
 class Reason(StrEnum):
     """Why a function is no seed."""

@@ -16,6 +16,7 @@ import typer
 from deploy.commands import evaluate, export, kafka, look, mend, prune, recipes, serve, tools, topics, train
 from deploy.commands import run as running
 from deploy.options import say
+from deploy.output import Output, ReaderGone
 from stream.errors import Fatal, PipelineError, Unavailable
 
 EXIT_FALSE, EXIT_UNREACHABLE = 1, 3
@@ -46,6 +47,7 @@ def options(
 def main() -> None:
     """The console script."""
     sys.excepthook = one_line
+    sys.stdout = Output.over(sys.stdout)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C, also before a run listens to both
     sys.exit(run(sys.argv[1:]))
 
@@ -55,8 +57,11 @@ def run(arguments: Sequence[str]) -> int:
     command = typer.main.get_command(app)
     try:
         code: Any = command.main(list(arguments), prog_name="seedstream", standalone_mode=False)
+        sys.stdout.flush()
     except typer.TyperException as err:
         say(f"seedstream: {one_line_of(err.format_message())}")
+        return err.exit_code
+    except ReaderGone as err:
         return err.exit_code
     except PipelineError as err:
         say(f"seedstream: {one_line_of(str(err))}")

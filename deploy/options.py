@@ -40,6 +40,7 @@ StartBudget = Annotated[
     float | None,
     typer.Option("--start-budget", min=0, help="Seconds that a server may take to answer at the start. [15]"),
 ]
+CpuS = Annotated[float, typer.Option("--cpu-s", min=0.1, max=3600, help="CPU seconds that a program may take.")]
 Json = Annotated[bool, typer.Option("--json", help="Report as JSON on stdout.")]
 LogFormat = Annotated[Literal["console", "json"] | None, typer.Option("--log-format", help="How logs are written.")]
 MetricsPort = Annotated[int | None, typer.Option(min=1, max=65535, help="Serve Prometheus metrics on this port.")]
@@ -79,8 +80,9 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def put_json(value: object) -> None:
-    """Print a report for programs."""
+def put_json(value: object, *, one_line: bool = False) -> None:
+    """Print a report for programs; of many, each on `one_line`."""
     import orjson
 
-    print(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS).decode())
+    form = orjson.OPT_NON_STR_KEYS if one_line else orjson.OPT_NON_STR_KEYS | orjson.OPT_INDENT_2
+    print(orjson.dumps(value, option=form).decode(), flush=one_line)

@@ -7,6 +7,7 @@ is a table whose keys the user names; `tuple[T, ...]` is an array. A field's own
 
 import dataclasses
 import difflib
+import math
 import tomllib
 import types
 import typing
@@ -165,9 +166,12 @@ def _convert(value: object, kind: Any, documents: Sequence[Document], keys: Keys
     if kind is Path and isinstance(value, str):
         return Path(value)
     try:
-        return msgspec.convert(value, kind)
+        found = msgspec.convert(value, kind)
     except msgspec.ValidationError as err:
         refuse(_lower(str(err)), documents, keys)
+    if isinstance(found, float) and not math.isfinite(found):  # TOML has them; nothing of ours is one
+        refuse(f"expected a finite number, got {found}", documents, keys)
+    return found
 
 
 def _table(value: object, kind: type[Any], documents: Sequence[Document], keys: Keys) -> object:

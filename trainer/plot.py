@@ -38,10 +38,13 @@ def _rows(grid: Grid) -> list[_Row]:
 def draw(grid: Grid, path: Path) -> None:
     """Write the grid as a PNG file. Equal grids give equal bytes, with the same matplotlib.
 
-    Raises:  WrongConfig when there is no score, matplotlib is not installed, or the file cannot be written.
+    Raises:  WrongConfig when there is no score, matplotlib is not installed, or the file is none of a
+             PNG's name or cannot be written.
     """
     if not grid.cells:
         raise WrongConfig("there is no score to draw")
+    if path.suffix.lower() != ".png":
+        raise WrongConfig(f"{path}: expected a name that ends in .png")
     try:
         figures: Any = importlib.import_module("matplotlib.figure")
     except ImportError as err:

@@ -43,6 +43,7 @@ class Params:
     def __post_init__(self) -> None:
         if not self.categories or not self.difficulties:
             raise ValueError("expected at least one category and one difficulty")
+        Sampling(self.temperature, self.max_tokens)
 
 
 class Reason(StrEnum):

@@ -8,6 +8,9 @@ REQUESTS_IN_FLIGHT = 640
 """What an LLM stage keeps asked for at most. More than a server takes at once, so that permits never wait for records;
 it is the client's permits that decide how many are under way."""
 
+MOST_TEMPERATURE, MOST_TOKENS = 10.0, 1 << 20
+"""Far above what is of use; a slip of the finger lies further off still."""
+
 
 @dataclass(frozen=True, slots=True)
 class Shot:
@@ -46,12 +49,23 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How to sample. `stop` strings end the reply and are not part of it."""
+    """How to sample. `stop` strings end the reply and are not part of it.
+
+    Raises:  ValueError for what no server takes.
+    """
 
     temperature: float
     max_tokens: int
     stop: tuple[str, ...] = ()
     top_p: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.temperature <= MOST_TEMPERATURE:
+            raise ValueError(f"expected a temperature from 0 to {MOST_TEMPERATURE:g}, got {self.temperature:g}")
+        if not 1 <= self.max_tokens <= MOST_TOKENS:
+            raise ValueError(f"expected max_tokens from 1 to {MOST_TOKENS:,}, got {self.max_tokens}")
+        if not 0 < self.top_p <= 1:
+            raise ValueError(f"expected top_p above 0 and at most 1, got {self.top_p:g}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from deploy.options import (
     Api,
     BusUrl,
     ConfigFile,
+    CpuS,
     Dir,
     Json,
     LLMUrl,
@@ -64,7 +65,7 @@ def evaluate(
     seed: Annotated[int, typer.Option("--seed", help="Sampling seeds are hashes of it and of what is asked.")] = 3407,
     k: Ks = [],  # noqa: B006
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="The first problems alone.")] = None,
-    cpu_s: Annotated[float, typer.Option("--cpu-s", min=0.1, help="CPU seconds that a program may take.")] = 10.0,
+    cpu_s: CpuS = 10.0,
     out: Out = Path("evaluation"),
     directory: Dir = None,
     bus: BusUrl = None,
@@ -125,7 +126,9 @@ def scores(
     bus: BusUrl = None,
     namespace: Namespace = NAMESPACE,
     config: ConfigFile = None,
-    plot: Annotated[Path, typer.Option("--plot", metavar="FILE", help="The picture to draw.")] = Path("scores.png"),
+    plot: Annotated[
+        Path | None, typer.Option("--plot", metavar="FILE", help="The picture to draw. [scores.png]")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Show what the models of a stream scored, as a table and as a picture."""
@@ -134,4 +137,4 @@ def scores(
     found = run_async(evaluating.scores_of(find(directory, bus, namespace, config)))
     if not found:
         raise WrongConfig("no model of this stream has a score: `seedstream evaluate MODEL --dir DIR` makes one")
-    evaluating.show(found, plot, as_json)
+    evaluating.show(found, plot or Path("scores.png"), as_json, wanted=plot is not None)

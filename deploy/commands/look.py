@@ -20,7 +20,10 @@ def status(
     bus: BusUrl = None,
     namespace: Namespace = NAMESPACE,
     config: ConfigFile = None,
-    watch: Annotated[bool, typer.Option("--watch", help="Again and again, with rates, until Ctrl-C.")] = False,
+    watch: Annotated[
+        bool,
+        typer.Option("--watch", help="Again and again, with rates, until Ctrl-C; with --json a line for each look."),
+    ] = False,
     compare: Annotated[
         str | None, typer.Option("--compare", metavar="NAMESPACE", help="Beside that of another namespace.")
     ] = None,
@@ -35,7 +38,7 @@ def status(
     if compare is not None:
         run_async(looking.compare(stream, compare, as_json))
     elif watch:
-        run_async(looking.watch(stream))
+        run_async(looking.watch(stream, as_json))
     else:
         run_async(looking.status(stream, as_json))
 

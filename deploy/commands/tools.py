@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from deploy.options import Dir, Json, put_json, run_async, say
+from deploy.options import CpuS, Dir, Json, put_json, run_async, say
 
 app = typer.Typer()
 
@@ -27,8 +27,7 @@ def doctor(directory: Dir = None, as_json: Json = False) -> None:
 
 
 Slots = Annotated[int | None, typer.Option("--slots", min=1, help="Programs that run at once. [one for each core]")]
-CpuS = Annotated[float, typer.Option("--cpu-s", min=0.1, help="CPU seconds that a program may take.")]
-Memory = Annotated[int, typer.Option("--memory-mib", min=64, help="MiB of address space that it may take.")]
+Memory = Annotated[int, typer.Option("--memory-mib", min=64, max=1 << 26, help="MiB of address space it may take.")]
 
 
 @app.command("exec", epilog='Example: echo \'{"id": 1, "program": "assert 1 + 1 == 2"}\' | seedstream exec')

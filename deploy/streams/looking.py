@@ -1,11 +1,13 @@
 """What the looking commands do: open a stream's bus, read, and print."""
 
 import asyncio
+import contextlib
 import json
+import sys
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from rich.live import Live
@@ -45,9 +47,20 @@ async def status(where: Where, as_json: bool) -> None:
         counts = await funnel(bus, legs(specs))
         workers = await bus.workers([spec.name for spec in specs])
     if as_json:
-        put_json([msgspec.to_builtins(count) | {"workers": workers.get(count.stage, ())} for count in counts])
+        put_json(_as_json(counts, workers))
     else:
         report.console().print(report.funnel_table(counts, workers=workers))
+
+
+def _as_json(
+    counts: Sequence[Count], workers: report.Workers, rates: Mapping[str, float] | None = None
+) -> list[dict[str, Any]]:
+    return [
+        msgspec.to_builtins(count)
+        | {"workers": workers.get(count.stage, ())}
+        | ({} if rates is None else {"per_s": rates.get(count.stage, 0.0)})
+        for count in counts
+    ]
 
 
 async def compare(where: Where, other: str, as_json: bool) -> None:
@@ -83,23 +96,43 @@ async def recipe_differences(where: Where, before: str, now: str) -> list[Differ
     return [difference for difference in diff(*texts) if difference.key != "name"]
 
 
-async def watch(where: Where) -> None:
-    """Show the funnel and its rates until interrupted."""
-    async with opened(where) as (bus, specs):
-        whole = Funnel(bus, legs(specs))
-        before: list[Count] = []
-        looked_s = time.monotonic()
-        with Live(Text("counting …"), console=report.console(), auto_refresh=False) as live:
-            while True:
-                started_s = time.monotonic()
-                counts = await whole.count()
-                workers = await bus.workers([spec.name for spec in specs])
-                rates = {
-                    b.stage: (c.done - b.done) / (started_s - looked_s) for b, c in zip(before, counts, strict=False)
-                }
-                live.update(report.funnel_table(counts, rates, workers), refresh=True)
-                before, looked_s = counts, started_s
-                await asyncio.sleep(LOOK_S)
+class Look(NamedTuple):
+    """What one look at a stream saw: its funnel, inputs per second since the look before, and who works."""
+
+    counts: list[Count]
+    rates: Mapping[str, float]
+    workers: report.Workers
+
+
+async def watch(where: Where, as_json: bool) -> None:
+    """Show the funnel and its rates until interrupted: in its place on a terminal, one after the other elsewhere."""
+    out = report.console()
+    async with opened(where) as (bus, specs), contextlib.aclosing(_looks(bus, specs)) as looks:
+        if as_json:
+            async for look in looks:
+                put_json(_as_json(look.counts, look.workers, look.rates), one_line=True)
+        elif not out.is_terminal:
+            async for look in looks:
+                out.print(report.funnel_table(*look))
+                sys.stdout.flush()
+        else:
+            with Live(Text("counting …"), console=out, auto_refresh=False) as live:
+                async for look in looks:
+                    live.update(report.funnel_table(*look), refresh=True)
+
+
+async def _looks(bus: Bus, specs: Sequence[StageSpec]) -> AsyncGenerator[Look]:
+    whole = Funnel(bus, legs(specs))
+    before: list[Count] = []
+    looked_s = time.monotonic()
+    while True:
+        started_s = time.monotonic()
+        counts = await whole.count()
+        workers = await bus.workers([spec.name for spec in specs])
+        rates = {b.stage: (c.done - b.done) / (started_s - looked_s) for b, c in zip(before, counts, strict=False)}
+        yield Look(counts, rates, workers)
+        before, looked_s = counts, started_s
+        await asyncio.sleep(LOOK_S)
 
 
 async def show(where: Where, record_id: str, as_json: bool) -> None:

@@ -167,8 +167,11 @@ def asking_of(api: str, template: Path | None) -> Asking:
     return Templated(text)
 
 
-def show(scores: Sequence[Score], plot_file: Path, as_json: bool) -> None:
-    """Print scores as a table and draw them."""
+def show(scores: Sequence[Score], plot_file: Path, as_json: bool, *, wanted: bool = False) -> None:
+    """Print scores as a table and draw them.
+
+    Raises:  WrongConfig when the picture was asked for (`wanted`) and cannot be drawn.
+    """
     grid = Grid.of(scores)
     if as_json:
         put_json([asdict(s) for s in scores])
@@ -181,6 +184,8 @@ def show(scores: Sequence[Score], plot_file: Path, as_json: bool) -> None:
     try:
         plot.draw(grid, plot_file)
     except WrongConfig as err:
+        if wanted:
+            raise
         say(f"no plot: {err}")
     else:
         say(f"plot:    {plot_file}")

@@ -48,6 +48,8 @@ def test_a_file_of_known_keys_becomes_the_dataclass_with_defaults_filled_in():
         ("evry = 1", "a.toml, line 1, evry: unknown key; did you mean every?"),
         ("\n\nzebra = 1", "a.toml, line 3, zebra: unknown key; expected one of cap, every, licences, llm"),
         ('every = "fast"', "a.toml, line 1, every: expected float, got str"),
+        ("every = nan", "a.toml, line 1, every: expected a finite number, got nan"),
+        ("every = -inf", "a.toml, line 1, every: expected a finite number, got -inf"),
         ("cap = true", "a.toml, line 1, cap: expected int, got bool"),
         ("# a\nlicences = [\n  'MIT',\n  2,\n]", "a.toml, line 2, licences[1]: expected str, got int"),
         ("licences = 3", "a.toml, line 1, licences: expected array, got int"),

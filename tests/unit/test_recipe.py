@@ -160,3 +160,18 @@ def test_equal_recipes_have_equal_text():
     other = effective(recipe.load("selfcodealign"), dict(reversed(ASKED.items())), {})
     assert canonical(one) == canonical(other)
     assert json.loads(canonical(one)) == json.loads(json.dumps(one))
+
+
+@pytest.mark.parametrize(
+    ("parameter", "message"),
+    [
+        ("temperature = nan", r"line 2, stages\.responses\.temperature: expected a finite number, got nan"),
+        ("temperature = -1.0", r"line 1, stages\.responses: expected a temperature from 0 to 10, got -1"),
+        ("max_tokens = 99999999999999999", r"stages\.responses: expected max_tokens from 1 to 1,048,576, got 9999"),
+        ("samples = 1000000000", r"stages\.responses: expected samples from 1 to 1,000, got 1000000000"),
+    ],
+)
+def test_sampling_that_no_server_takes_is_refused_before_anything_starts(parameter: str, message: str, tmp_path: Path):
+    document = config.read(Path(written(tmp_path, f"[stages.responses]\n{parameter}\n")))
+    with pytest.raises(WrongConfig, match=message):
+        recipe.load("selfcodealign", document)

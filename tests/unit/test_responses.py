@@ -129,7 +129,7 @@ async def test_a_retry_after_one_failed_sample_pays_for_that_one_alone() -> None
 
 
 def test_params_without_samples_are_refused() -> None:
-    with pytest.raises(ValueError, match="samples >= 1"):
+    with pytest.raises(ValueError, match="samples from 1 to 1,000"):
         responses.Params(0, 1, 0.7, 1536)
 
 

@@ -83,6 +83,9 @@ def test_a_picture_that_cannot_be_drawn_says_why(tmp_path: Path, monkeypatch: py
     with pytest.raises(WrongConfig, match=r"none/x.png cannot be written: No such file"):
         plot.draw(Grid.of([score("a", [1])]), tmp_path / "none" / "x.png")
 
+    with pytest.raises(WrongConfig, match=r"x.foo: expected a name that ends in .png"):
+        plot.draw(Grid.of([score("a", [1])]), tmp_path / "x.foo")
+
     def missing(name: str) -> object:
         raise ImportError(name)
 

@@ -59,9 +59,9 @@ def test_the_config_file_names_the_bus_and_a_flag_goes_before_it(tmp_path: Path)
         ("partitions = 99999999999999999999", "partitions must be from 1 to 10,000"),
         ("processes = 0", "processes must be from 1 to 1,024"),
         ("[runner]\ncall_deadline_s = 0", "call_deadline_s = 0 would let no call end"),
-        ("[runner]\ncall_deadline_s = nan", "call_deadline_s must be a number of seconds from 0 on"),
-        ("[runner]\ncommit_interval_s = inf", "commit_interval_s must be a number of seconds from 0 on"),
-        ("[runner]\ndrain_s = -1", "drain_s must be a number of seconds from 0 on"),
+        ("[runner]\ncall_deadline_s = nan", "runner.call_deadline_s: expected a finite number, got nan"),
+        ("[runner]\ncommit_interval_s = inf", "runner.commit_interval_s: expected a finite number, got inf"),
+        ("[runner]\ndrain_s = -1", "drain_s must not be negative"),
     ],
 )
 def test_a_number_that_no_run_could_live_with_is_refused_by_its_key(tmp_path: Path, text: str, message: str) -> None:
