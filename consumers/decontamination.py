@@ -73,7 +73,8 @@ def _read(path: Path) -> Iterator[Known]:
     if reader is None:
         raise WrongConfig(f"decontamination file {path}: expected a .jsonl or .txt file")
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        # Not utf-8-sig, whose errors count their bytes from behind the mark.
+        lines = path.read_text(encoding="utf-8").removeprefix("\ufeff").split("\n")
     except OSError as err:
         raise WrongConfig(f"decontamination file {path}: {err.strerror}") from err
     except UnicodeDecodeError as err:
@@ -98,7 +99,7 @@ def _json_text(line: str) -> str:
         raise ValueError(f"not JSON ({err})") from err
     match entry:
         case {"text": str(text)} if text.strip():
-            return text.replace("\r\n", "\n").strip()
+            return text.replace("\r\n", "\n").replace("\r", "\n").strip()
         case _:
             raise ValueError("expected an object whose field `text` is a string that is not empty")
 

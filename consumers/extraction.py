@@ -15,10 +15,14 @@ from tree_sitter import Language, Node, Parser
 
 _PARSER = Parser(Language(tree_sitter_python.language()))
 
-_TOP_LEVEL_DEF = re.compile(rb"^(?:async[ \t]+)?def[ \t]", re.MULTILINE)
+_TOP_LEVEL_DEF = re.compile(rb"(?:^|\f)(?:async|def)[ \t\f\\]", re.MULTILINE)  # or what looks like one
 
-# Comments and strings are matched whole, so that nothing inside one is taken for a statement. No step is ever taken
-# back, and a string that does not end is the last match: the time is linear in the text, whatever it is.
+# A form feed sends Python's tokenizer back to column 0, as a new line does.
+_FORM_FEEDS = re.compile(rb"^(?:[ \t]*+\f)++", re.MULTILINE)
+
+# Comments, strings and newlines behind a backslash are matched whole, so that nothing inside one is taken for a
+# statement. No step is ever taken back, and a string that does not end is the last match: the time is linear in the
+# text, whatever it is.
 _TOP_LEVEL = re.compile(
     rb"""
       \#[^\n]*+
@@ -27,10 +31,11 @@ _TOP_LEVEL = re.compile(
     | "     [^"\\\n]*+ (?: \\. [^"\\\n]*+ )*+ "
     | '     [^'\\\n]*+ (?: \\. [^'\\\n]*+ )*+ '
     | (?P<endless> ["'] )
-    | (?<! \\\n) ^ (?P<class> class[ ]\w+ )
-    | (?<! \\\n) ^ (?P<other> [^\s\#)\]}'"] )
+    | \\\n
+    | (?: \A | \n ) (?: [ \t]*+ \f | \\\n )*+
+      (?: (?P<class> class[ ][\w\x80-\xff]++ ) | (?P<other> (?=[^\s\#)\]}\\]) ) )
     """,
-    re.MULTILINE | re.DOTALL | re.VERBOSE,
+    re.DOTALL | re.VERBOSE,
 )
 
 _COMPOUND = frozenset(
@@ -143,12 +148,14 @@ def parse(text: str) -> Module:
     source = text.encode()
     if not _TOP_LEVEL_DEF.search(source):
         return Module((), None, None)
-    root = _PARSER.parse(_without_class_bodies(source)).root_node
+    parsed = _without_class_bodies(source)
+    root = _PARSER.parse(parsed).root_node
     if root.has_error:  # either is not Python: the file, or what the short cut made of it
-        root = _PARSER.parse(source).root_node
+        parsed = source
+        root = _PARSER.parse(parsed).root_node
     functions: list[Function] = []
     broken_line: int | None = None
-    for node in _top_level(root):
+    for node in _top_level(root, parsed):
         definition = node.child_by_field_name("definition") if node.type == "decorated_definition" else node
         if definition is not None and definition.type == "function_definition":
             functions.append(Function(definition, node))
@@ -164,12 +171,12 @@ def _without_class_bodies(source: bytes) -> bytes:
     start = 0
     cut: int | None = None  # where the class under way has its body
     for match in _TOP_LEVEL.finditer(source):
-        if match.lastindex is None:
-            continue  # a comment or a string
+        if match.lastgroup is None:
+            continue  # a comment, a string or a line that goes on
         if match.lastgroup == "endless":
             return source
         if cut is not None:
-            start = match.start()
+            start = match.start(match.lastgroup)
             kept.append(b":0" + b"\n" * source.count(b"\n", cut, start))
             cut = None
         if match.lastgroup == "class":
@@ -179,16 +186,18 @@ def _without_class_bodies(source: bytes) -> bytes:
     return b"".join(kept)
 
 
-def _top_level(root: Node) -> Iterator[Node]:
+def _top_level(root: Node, source: bytes) -> Iterator[Node]:
     """Yield the statements at module level, and those that an error node swallowed."""
+    fed = {match.end() for match in _FORM_FEEDS.finditer(source)} if b"\f" in source else frozenset[int]()
     pending = [root]
     while pending:
         node = pending.pop()
-        if node.type == "ERROR" and node.start_point.column == 0:
+        at_column_0 = node.start_point.column == 0 or node.start_byte in fed
+        if node.type == "ERROR" and at_column_0:
             yield node
         if node is root or node.type == "ERROR":
             pending.extend(reversed(node.children))
-        elif node.start_point.column == 0:
+        elif at_column_0:
             yield node
 
 

@@ -18,7 +18,7 @@ from consumers.pool import Pool
 from stream.records import Seed, SeedId, SourceFile, Step, seed_id
 from stream.stage import Map, Outcome, Reject
 
-VERSION = 1
+VERSION = 2
 
 
 class Reason(StrEnum):

@@ -12,6 +12,7 @@ import re
 import symtable
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from consumers.extraction import ImportStatement
 from consumers.python311 import BUILTINS, MODULE_NAMES, STANDARD_LIBRARY
@@ -39,12 +40,30 @@ class Binding:
     def standard(self) -> bool:
         return self.module.partition(".")[0] in STANDARD_LIBRARY
 
+    @property
+    def plain(self) -> bool:
+        """Whether it is an `import a.b`, which binds `a`, and leaves what an `import a.c` added to it."""
+        return self.statement == "import" and self.clause == self.module
+
+
+@dataclass(frozen=True)
+class Bound:
+    """What binds one name of a file. Worked out once, since a file can have as many imports as functions."""
+
+    usual: Binding
+    modules: Mapping[str, Binding]  # where `usual` is plain: the first import of each module that is
+
+    @cached_property
+    def lengths(self) -> frozenset[int]:
+        """In characters, of the names of the modules."""
+        return frozenset(map(len, self.modules))
+
 
 @dataclass(frozen=True, slots=True)
 class Imports:
     """What the imports of one file bind, and whether its annotations are left unevaluated (PEP 563)."""
 
-    bindings: Mapping[str, Sequence[Binding]]
+    bindings: Mapping[str, Bound]
     future_annotations: bool
 
 
@@ -61,7 +80,8 @@ def read(statements: Iterable[ImportStatement], definitions: Mapping[str, int]) 
                 future_annotations |= binding.clause == "annotations"
             elif definitions.get(binding.name, -1) < binding.position:
                 bindings.setdefault(binding.name, []).append(binding)
-    return Imports(bindings, future_annotations)
+    bound = {name: chosen for name, found in bindings.items() if (chosen := _bound(name, found))}
+    return Imports(bound, future_annotations)
 
 
 def infer(code: str, imports: Imports) -> tuple[str, ...]:
@@ -147,23 +167,43 @@ def _binding(name: str, module: str, statement: str, alias: ast.alias, at: Impor
     return Binding(name, module, statement, ast.unparse(alias), at.conditional, at.position)
 
 
-def _choose(name: str, bindings: Sequence[Binding], code: str) -> Sequence[Binding]:
+def _bound(name: str, bindings: Sequence[Binding]) -> Bound | None:
     """Choose among the imports that bind `name`: of those that always run the last, as Python would; of those in a
     `try` or an `if` the first from the standard library, which every reader has.
 
-    A builtin that a compatibility package replaces stays the builtin. `import a.b` and `import a.c` both bind `a` and
-    do not replace each other: those that the code spells out are taken.
+    A builtin that a compatibility package replaces stays the builtin: None.
     """
     if name in BUILTINS:
         bindings = [b for b in bindings if b.standard]
     always = [b for b in bindings if not b.conditional]
     if not always:
-        return sorted(bindings, key=lambda b: not b.standard)[:1]
+        usual = next((b for b in bindings if b.standard), bindings[0] if bindings else None)
+        return Bound(usual, {}) if usual else None
     last = always[-1]
-    if last.statement == "import" and last.clause == last.module:
-        together = [b for b in always if b.clause == b.module and b.statement == "import" and b.module in code]
-        return [b for b in together if not any(o.module.startswith(f"{b.module}.") for o in together)] or [last]
-    return [last]
+    modules: dict[str, Binding] = {}
+    if last.plain:
+        for binding in always:
+            if binding.plain:
+                modules.setdefault(binding.module, binding)
+    return Bound(last, modules)
+
+
+def _choose(name: str, bound: Bound, code: str) -> Sequence[Binding]:
+    """Choose what to import for `name`: the modules that the code spells out, but for packages of other ones."""
+    endings = sorted(f"{module}." for module in _spelled_out(name, bound, code))
+    # Sorted, what lies in a package follows it at once.
+    deepest = [one for one, after in zip(endings, [*endings, ""][1:], strict=True) if not after.startswith(one)]
+    return [bound.modules[ending[:-1]] for ending in deepest] or [bound.usual]
+
+
+def _spelled_out(name: str, bound: Bound, code: str) -> set[str]:
+    """The modules that occur in `code`, looked up where their first part does: a package can have thousands."""
+    found: set[str] = set()
+    at = code.find(name) if bound.modules else -1
+    while at >= 0:
+        found.update(code[at : at + length] for length in bound.lengths)
+        at = code.find(name, at + 1)
+    return found & bound.modules.keys()
 
 
 def _annotations(code: str) -> Sequence[ast.expr]:

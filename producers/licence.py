@@ -9,7 +9,7 @@ name.
 import re
 from collections.abc import Iterable, Mapping
 
-from producers import spdx
+from producers import doubts, spdx
 from producers.spdx import UNKNOWN
 
 _FILE = re.compile(
@@ -43,7 +43,8 @@ _TEXTS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
      " documentation files",                        (("except as contained in this notice", "X11"),
                                                      ("shall be used for good not evil", "JSON"),
                                                      ("the above copyright notice and this permission notice", "MIT"),
-                                                     ("", "MIT-0"))),
+                                                     ("furnished to do so the software is provided", "MIT-0"),
+                                                     ("", UNKNOWN))),
     ("permission is hereby granted free of charge to any person or organization obtaining a copy of the software and"
      " accompanying documentation covered by",      (("", "BSL-1.0"),)),
     ("redistribution and use in source and binary forms with or without modification are permitted",
@@ -54,7 +55,8 @@ _TEXTS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
                                                      ("", UNKNOWN))),
     ("permission to use copy modify and (?:or )?distribute this software for any purpose with or without fee is hereby"
      " granted",                                    (("provided that the above copyright notice", "ISC"),
-                                                     ("", "0BSD"))),
+                                                     ("hereby granted the software is provided", "0BSD"),
+                                                     ("", UNKNOWN))),
     ("this software is provided as is without any express or implied warranty in no event will the authors be held",
                                                     (("the origin of this software must not be misrepresented", "Zlib"),
                                                      ("", UNKNOWN))),
@@ -75,7 +77,6 @@ _TEXTS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
     ("business source license 1 1",                 (("", "BUSL-1.1"),)),
     ("server side public license",                  (("", "SSPL-1.0"),)),
     # Terms that bind and that we cannot name: better none than the wrong one.
-    ("commons clause",                              (("", UNKNOWN),)),
     ("creative commons attribution|gnu free documentation license", (("", UNKNOWN),)),
     ("permission is hereby granted|permission to use copy modify|redistribution and use", (("", UNKNOWN),)),
     ("proprietary and confidential|confidential and proprietary|unauthorized copying", (("", UNKNOWN),)),
@@ -98,6 +99,7 @@ _MENTIONS: tuple[tuple[str, str], ...] = (
 
 _TEXT = re.compile("|".join(f"(?P<t{n}>{opening})" for n, (opening, _) in enumerate(_TEXTS)))
 _MENTION = re.compile("|".join(f"(?P<m{n}>{words})" for n, (words, _) in enumerate(_MENTIONS)))
+_RESTRICTED = re.compile(doubts.RESTRICTED)
 _MAX_TEXT_CHARS = 4_000  # from a text's opening, where another text does not begin before
 
 _GNU = re.compile(
@@ -175,22 +177,28 @@ def _words(text: str) -> str:
 
 
 def _of_words(words: str) -> str | None:
+    if _RESTRICTED.search(words):
+        return UNKNOWN
     opening = _TEXT.search(words)
     if opening is not None:
         return _variant(words, opening)
     gnu = _GNU.search(words)
     mention = _MENTION.search(words)
-    if gnu is not None and (mention is None or gnu.start() < mention.start()):
-        return _gnu(words, gnu)
-    return _MENTIONS[int((mention.lastgroup or "")[1:])][1] if mention is not None else None
+    named = gnu if gnu is not None and (mention is None or gnu.start() < mention.start()) else mention
+    if named is None:
+        return UNKNOWN if "not licensed under" in words else None
+    if doubts.of_mention(words, named.start(), named.end()):
+        return UNKNOWN
+    return _gnu(words, named) if named is gnu else _MENTIONS[int((named.lastgroup or "")[1:])][1]
 
 
 def _variant(words: str, opening: re.Match[str]) -> str:
     following = _TEXT.search(words, opening.end())
-    end = opening.start() + _MAX_TEXT_CHARS
-    body = words[opening.start() : min(end, following.start()) if following else end]
+    start, end = opening.start(), opening.start() + _MAX_TEXT_CHARS
+    end = min(end, following.start()) if following else end
     _, variants = _TEXTS[int((opening.lastgroup or "")[1:])]
-    return next(licence for sentence, licence in variants if sentence in body)
+    licence = next(licence for sentence, licence in variants if words.find(sentence, start, end) >= 0)
+    return UNKNOWN if doubts.of_text(licence, words, start, end) else licence
 
 
 def _gnu(words: str, named: re.Match[str]) -> str:

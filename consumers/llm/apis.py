@@ -1,9 +1,10 @@
 """The two APIs: what is sent, and what comes back. Pure. Source: OpenAI's API reference, as vLLM serves it."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 import orjson
@@ -14,12 +15,18 @@ from consumers.llm.errors import BadReply
 from consumers.llm.request import Prompt, Request
 from stream.errors import Permanent
 
+LEAST_SECRET_CHARS = 8
+"""A shorter key, as a server of one's own may have, is no secret; masking it would spoil what the server says."""
+
+TokenCount = Annotated[int, msgspec.Meta(ge=0, le=10**12)]
+"""What is beyond these bounds counts no tokens; far beyond, no arithmetic holds it."""
+
 
 class Tokens(msgspec.Struct):
     """Tokens as the server counts them."""
 
-    prompt_tokens: int
-    completion_tokens: int = 0
+    prompt_tokens: TokenCount
+    completion_tokens: TokenCount = 0
 
 
 class Message(msgspec.Struct):
@@ -69,7 +76,7 @@ class Models(msgspec.Struct):
 class Count(msgspec.Struct):
     """What vLLM's `/tokenize` answers."""
 
-    count: int
+    count: TokenCount
 
 
 def path(endpoint: Endpoint) -> str:
@@ -143,8 +150,8 @@ def _encode(fields: Mapping[str, Any]) -> bytes:
         raise Permanent(f"a prompt cannot be sent: {err}") from err
 
 
-def reply(content: bytes, url: str) -> Reply:
-    """Read a reply.
+def reply(content: bytes, url: str, key: str | None = None) -> Reply:
+    """Read a reply. Only a message masks the key: in a text of the model the same letters are a word like others.
 
     Raises:  BadReply when it is none.
     """
@@ -152,9 +159,9 @@ def reply(content: bytes, url: str) -> Reply:
         # Not msgspec's own parser, which refuses half of a surrogate pair: what a model wrote, its stage is to judge.
         read = msgspec.convert(json.loads(content), Reply)
     except (ValueError, RecursionError, msgspec.ValidationError) as err:
-        raise BadReply(f"{url} gave no reply that can be read: {err}: {shown(content)}") from err
+        raise BadReply(f"{url} gave no reply that can be read: {err}: {shown(masked(content, key))}") from err
     if not read.choices or (read.choices[0].message is None and read.choices[0].text is None):
-        raise BadReply(f"{url} gave a reply without text: {shown(content)}")
+        raise BadReply(f"{url} gave a reply without text: {shown(masked(content, key))}")
     return read
 
 
@@ -168,6 +175,18 @@ def read(endpoint: Endpoint, request: Request, reply: Reply) -> tuple[str, str]:
     text = render.after_prefill(request.prompt, reply.text) if begun else reply.text
     ends = [at for stop in request.sampling.stop if stop in begun and (at := text.find(stop)) >= 0]
     return (text[: min(ends)], "stop") if ends else (text, reply.finish_reason)
+
+
+def masked(content: bytes, key: str | None) -> bytes:
+    """Return a body without the key, which some servers repeat, also where JSON escapes its characters.
+
+    >>> masked(b'{"message": "over quota: sk-ab\\\\/cdef"}', "sk-ab/cdef")
+    b'{"message": "over quota: ***"}'
+    """
+    if key is None or len(key) < LEAST_SECRET_CHARS:
+        return content
+    spelled = "".join(rf"\\?{re.escape(char)}" for char in key)
+    return re.sub(spelled.encode(), b"***", content)
 
 
 def shown(content: bytes) -> str:

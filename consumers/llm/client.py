@@ -45,15 +45,12 @@ class Errand:
 class LLMClient:
     """`async with LLMClient(endpoint) as client`, then `client.for_stage(name, depth)` for each stage.
 
-    Raises:  WrongConfig when the variable named in `endpoint.key_env` is not set.
+    Raises:  WrongConfig when the variable named in `endpoint.key_env` is not set, or holds what can be no key.
     """
 
     def __init__(self, endpoint: Endpoint, environ: Mapping[str, str] = os.environ) -> None:
-        key = environ.get(endpoint.key_env) if endpoint.key_env else None
-        if endpoint.key_env and not key:
-            raise WrongConfig(f"the environment variable {endpoint.key_env}, named in key_env, is not set")
         self.endpoint = endpoint
-        self._servers = Servers(endpoint, key)
+        self._servers = Servers(endpoint, _key(endpoint.key_env, environ))
         self._window = Window(endpoint.concurrency, endpoint.concurrency_min, endpoint.concurrency_max)
         self._permits = Permits(self._window)
         self._unfinished = UnfinishedRecords()
@@ -212,6 +209,18 @@ class LLMClient:
 
     def _count(self, stage: str, more: Usage) -> None:
         self._usage[stage] = self._usage.get(stage, Usage()) + more
+
+
+def _key(name: str | None, environ: Mapping[str, str]) -> str | None:
+    """Return what a variable holds, without the newline that a file it was read from ends in."""
+    if name is None:
+        return None
+    key = environ.get(name, "").strip()
+    if not key:
+        raise WrongConfig(f"the environment variable {name}, named in key_env, is not set")
+    if not (key.isascii() and key.isprintable()):  # a header cannot carry it; the key itself is not to be shown
+        raise WrongConfig(f"the environment variable {name}, named in key_env: expected a key in printable ASCII")
+    return key
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,4 +8,4 @@ class BadReply(Transient):
 
 
 class Refused(EndpointDown):
-    """The server is there and takes no more: 429, 503 and their like."""
+    """The server is there and takes no more: 402, 429, 503 and their like."""

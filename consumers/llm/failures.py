@@ -15,6 +15,9 @@ from consumers.llm.errors import BadReply, Refused
 from stream.errors import EndpointDown, Permanent, PipelineError, RequestTimedOut, WrongConfig
 
 REFUSALS = {
+    HTTPStatus.PAYMENT_REQUIRED,  # whoever owns the account can pay while we wait; no record is to blame
+    HTTPStatus.LOCKED,
+    HTTPStatus.TOO_EARLY,
     HTTPStatus.TOO_MANY_REQUESTS,
     HTTPStatus.BAD_GATEWAY,
     HTTPStatus.SERVICE_UNAVAILABLE,
@@ -49,21 +52,21 @@ after a minute loses 59."""
 
 
 def refusal(answer: Answer, url: str, now: datetime) -> EndpointDown | None:
-    """Return the error of a server that takes no more or is away behind its proxy; None for any other answer."""
+    """Return the error of a server that takes no more, unpaid or overloaded, or is away behind its proxy; None for
+    any other answer."""
     if answer.status not in REFUSALS:
         return None
     after_s = retry_after_s(answer.headers.get("retry-after"), now)
-    return Refused(f"{url} answers {answer.status}: {words(answer.body)}", retry_after_s=after_s)
+    why = ", the account has no credit" if answer.status == HTTPStatus.PAYMENT_REQUIRED else ""
+    return Refused(f"{url} answers {answer.status}{why}: {words(answer.body)}", retry_after_s=after_s)
 
 
-def failure(answer: Answer, url: str, key_env: str | None, key: str | None) -> PipelineError | ContextExceeded | None:
+def failure(answer: Answer, url: str, key_env: str | None) -> PipelineError | ContextExceeded | None:
     """Return the error that any other answer is; None for a reply. A 404 is left to who can list the models."""
     status = answer.status
     if status in (HTTPStatus.OK, HTTPStatus.NOT_FOUND):
         return None
     said = words(answer.body)
-    if key:
-        said = said.replace(key, "***")
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         cure = f"the key in ${key_env} is not accepted" if key_env else "it wants a key: name its variable in key_env"
         return WrongConfig(f"{url} answers {status}, {cure}: {said}")

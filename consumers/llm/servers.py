@@ -6,6 +6,7 @@ not answer at all any more, or did not while the request was under way, which is
 """
 
 import asyncio
+import dataclasses
 import time
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -61,7 +62,7 @@ class Servers:
         if answer.status == HTTPStatus.NOT_FOUND:
             raise await self._not_found(host, path, answer)
         self._raise_failure(host, answer)
-        return apis.reply(answer.body, host.url)
+        return apis.reply(answer.body, host.url, self._key)
 
     async def count(self, prompt: apis.PromptField) -> int | None:
         """Return the tokens of a prompt as the server counts them; None when it has no way to ask.
@@ -117,6 +118,8 @@ class Servers:
         sent_s = time.monotonic()
         try:
             answer = await self._wires[host.url].send(method, base_url + path, body, timeout_s)
+            if answer.status != HTTPStatus.OK:  # a message to people, and not a reply whose every letter counts
+                answer = dataclasses.replace(answer, body=apis.masked(answer.body, self._key))
             if refusal := failures.refusal(answer, host.url, datetime.now(UTC)):
                 raise refusal
         except RequestTimedOut as err:
@@ -161,7 +164,7 @@ class Servers:
         return True
 
     def _raise_failure(self, host: Host, answer: Answer) -> None:
-        error = failures.failure(answer, host.url, self._endpoint.key_env, self._key)
+        error = failures.failure(answer, host.url, self._endpoint.key_env)
         if error:
             raise error
 
@@ -177,7 +180,7 @@ class Servers:
         try:
             return [card.id for card in msgspec.json.decode(answer.body, type=apis.Models).data]
         except UNREADABLE as err:
-            said = apis.shown(answer.body)
+            said = apis.shown(apis.masked(answer.body, self._key))
             raise WrongConfig(f"{host.url} answers, but does not speak the OpenAI API: {said}") from err
 
     async def _not_found(self, host: Host, path: str, answer: Answer) -> WrongConfig:

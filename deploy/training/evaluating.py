@@ -273,4 +273,5 @@ def _slug(name: str) -> str:
 
 
 def _secrets(endpoint: Endpoint) -> list[str]:
-    return [os.environ[endpoint.key_env]] if endpoint.key_env and endpoint.key_env in os.environ else []
+    key = os.environ.get(endpoint.key_env or "", "").strip()
+    return [key] if key else []

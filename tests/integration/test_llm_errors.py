@@ -58,6 +58,7 @@ def http(status: str, body: bytes, *headers: str) -> bytes:
         (Fault(status=503), Refused),
         (Fault(status=502), Refused),
         (Fault(status=504), Refused),
+        (Fault(status=402), Refused),
         (Fault(status=500), BadReply),
         (Fault(status=418), Permanent),
         (Fault(garbage=True), BadReply),
@@ -237,6 +238,35 @@ async def test_a_wrong_key_is_a_wrong_config_that_names_its_variable() -> None:
         async with LLMClient(endpoint, environ={"KEY": "wrong"}) as client:
             with pytest.raises(WrongConfig, match=r"\$KEY"):
                 await client.check()
+
+
+async def test_white_space_around_a_key_is_not_sent() -> None:
+    async with ScriptedLLM(key="right") as server:
+        assert await ask(Endpoint(server.url, "scripted", key_env="KEY"), key=" right\r\n")
+
+
+@pytest.mark.parametrize("status", ["200 OK", "400 No", "401 No", "402 No", "404 No", "429 No", "500 No", "503 No"])
+@pytest.mark.parametrize(
+    "body", [b"the key sk-secret is over its quota", b'{"error": {"message": "over quota: sk-secret"}}']
+)
+async def test_no_error_shows_the_key_that_a_server_repeats(status: str, body: bytes) -> None:
+    async with raw_server(http(status, body)) as url:
+        endpoint = Endpoint(url, "m", key_env="KEY")
+        with pytest.raises(PipelineError) as asking:
+            await ask(endpoint, key="sk-secret")
+        assert "over" in str(asking.value) and "sk-secret" not in str(asking.value)
+        async with LLMClient(endpoint, environ={"KEY": "sk-secret"}) as client:
+            try:
+                await client.check()
+            except PipelineError as err:  # a 404 says only that no list of models is kept
+                assert "over" in str(err) and "sk-secret" not in str(err)
+
+
+async def test_a_reply_that_holds_the_key_stays_as_the_model_wrote_it() -> None:
+    reply = b'{"choices": [{"finish_reason": "stop", "text": "EMPTY = 1"}], "usage": {"prompt_tokens": 11}}'
+    async with raw_server(http("200 OK", reply)) as url:
+        for key in ("EMPTY", "1", "text"):
+            assert (await ask(Endpoint(url, "m", key_env="KEY"), key=key)).text == "EMPTY = 1"
 
 
 async def test_a_server_that_wants_a_key_says_where_to_name_one() -> None:

@@ -58,6 +58,21 @@ def test_both_forms_of_file_are_read_with_their_line_numbers(tmp_path: Path) -> 
     assert strings.find("def f(x):\n    return x") == Known("def f(x):\n    return x", str(lines), 1)
 
 
+def test_a_byte_order_mark_is_no_part_of_the_first_string(tmp_path: Path) -> None:
+    plain, lines = tmp_path / "a.txt", tmp_path / "b.jsonl"
+    plain.write_text("first string\nsecond string\n", encoding="utf-8-sig")
+    lines.write_text('{"text": "third string"}\n', encoding="utf-8-sig")
+    for text in ("first string", "second string", "third string"):
+        assert load([plain, lines]).find(f"# {text}") is not None
+
+
+@pytest.mark.parametrize("newline", ["\\n", "\\r\\n", "\\r"])
+def test_newlines_of_any_system_are_those_of_a_seed(tmp_path: Path, newline: str) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(f'{{"text": "def f(x):{newline}    return x"}}')
+    assert load([path]).find("def f(x):\n    return x") is not None
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
@@ -67,6 +82,7 @@ def test_both_forms_of_file_are_read_with_their_line_numbers(tmp_path: Path) -> 
         ("a.jsonl", b'{"text": " "}', "line 1: expected an object whose field `text`"),
         ("a.jsonl", b'["text"]', "line 1: expected an object"),
         ("a.txt", b"ok\n\xff", "not UTF-8 at byte 3"),
+        ("a.txt", b"\xef\xbb\xbfok\n\xff", "not UTF-8 at byte 6"),
     ],
 )
 def test_a_wrong_file_is_named_with_its_line(tmp_path: Path, name: str, content: bytes, message: str) -> None:

@@ -208,6 +208,20 @@ HOSTILE = {
     "100,000 quotes": ("'''" * 100_000 + "\n" + GOOD, ["area"]),
     "a string in a class that never ends": ("class A:\n    x = 'it\n" + GOOD, ["area"]),
     "half a megabyte of quotes that never end": (GOOD + '"""' + '"\\' * 250_000, ["area", Reason.SYNTAX_ERROR]),
+    "100,000 imports of one name": ("import a\n" * 100_000 + GOOD.replace("width *", "a *"), ["area"]),
+    "4,000 functions after 40,000 imports of one package": (
+        "import a.b\n" * 40_000 + GOOD.replace("width *", "a.b *") * 4_000,
+        ["area"] * 4_000,
+    ),
+    "4,000 functions after 20,000 submodules of one package": (
+        "".join(f"import a.b{n}\n" for n in range(20_000)) + GOOD.replace("width *", "a.b7 *") * 4_000,
+        ["area"] * 4_000,
+    ),
+    "a function that spells out 2,500 submodules": (
+        "".join(f"import a.b{n}\n" for n in range(2_500))
+        + GOOD.replace("width *", f"[{', '.join(f'a.b{n}' for n in range(2_500))}] *"),
+        ["area"],
+    ),
     "blocks nested 2,000 deep": (
         GOOD + "".join(f"{' ' * n}if x:\n" for n in range(2_000)),
         ["area", Reason.SYNTAX_ERROR],

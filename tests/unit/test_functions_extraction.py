@@ -45,7 +45,13 @@ HEADERS = [
     "def {name}(\na=(1,\n2),\n):",
     "def   {name} ( x = '\\'' ) :  # comment",
     "def {name}(x={{'def g(x):': 1}}):",
+    "def\f{name}():",
+    "def\\\n{name}():",
+    "async\\\ndef {name}():",
 ]
+MARGINS = ["", "", "", "\f", "\f\f", "  \t\f", "\\\n", "\\\n\\\n\f", "# art \\\n", "\f# art \\\n"]
+"""What may stand before a statement at module level: a form feed sends the tokenizer back to column 0."""
+
 DECORATORS = ["", "@d\n", "@d.e(1)\n@d  # why\n", "@d(\n'''\ndef no(): 'no'\n''')\n"]
 OTHERS = [
     "x = 1",
@@ -57,6 +63,17 @@ OTHERS = [
     "class A:\n    def method(self):\n        '''Doc.'''",
     "@d\nclass A(\nB,\nC):\n    '''\ndef hidden(): 'no'\n    '''\n    x = [\n1,\n]",
     "class A: pass",
+    "class A:\n    pass\n\f    import no\n\n    \f\n\\\n    import no",
+    "class A:\n    pass\n    \\\ndef no(): 'no'",
+    "class A\\\n(B): x = 1 \\\n+ \\\n2",
+    "class A: pass\n'a string'; import re",
+    "class Añ:\n    pass",
+    "# art \\",
+    "x = 1 \\\n+ 2  # art \\",
+    "x = 1 \\\n\\\n\\\n+ 2",
+    "x = '# \\\n'",
+    "import re as regex, os.path",
+    "if x:\n    from a import b\n    class A:\n        import no",
     "class A:\n    x = 1 + \\\n2",
     "class A:\n    # def no(): 'no'\n# at column 0\n    y = \"'''\"",
     "if x:\n    def inner(): 'Doc'\nelse:\n    pass",
@@ -76,9 +93,10 @@ def modules(draw: st.DrawFn) -> str:
         if draw(st.booleans()):
             header = draw(st.sampled_from(HEADERS)).format(name=f"f{number}")
             rest = draw(st.sampled_from(["", "\n    return 1", "\n    # trailing", "\n\n    x = '''\nclass B:\n'''"]))
-            parts.append(f"{draw(st.sampled_from(DECORATORS))}{header}\n    {draw(st.sampled_from(DOCSTRINGS))}{rest}")
+            statement = f"{draw(st.sampled_from(DECORATORS))}{header}\n    {draw(st.sampled_from(DOCSTRINGS))}{rest}"
         else:
-            parts.append(draw(st.sampled_from(OTHERS)))
+            statement = draw(st.sampled_from(OTHERS))
+        parts.append(draw(st.sampled_from(MARGINS)) + statement if statement else statement)
     return "\n".join(parts) + draw(st.sampled_from(["", "\n"]))
 
 
@@ -99,6 +117,27 @@ def seen_by_us(text: str) -> list[tuple[str, int, bool, str]]:
     return [(f.name, f.line, f.has_docstring, ast.dump(ast.parse(f.code).body[0])) for f in parse(text).functions]
 
 
+def imports_seen_by_python(text: str) -> list[str]:
+    """Those of module level, in blocks too, and of no inner scope."""
+    found: list[str] = []
+    pending: list[ast.AST] = [ast.parse(text)]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            found.append(ast.unparse(node))
+        elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            pending.extend(reversed(list(ast.iter_child_nodes(node))))
+    return found
+
+
+@tries(500)
+@given(modules())
+def test_imports_are_those_that_python_runs_with_the_module(text: str) -> None:
+    module = parse(text)
+    if module.functions:  # without one nothing is parsed
+        assert [ast.unparse(ast.parse(found.text)) for found in module.imports()] == imports_seen_by_python(text)
+
+
 @tries(500)
 @given(modules())
 def test_functions_lines_docstrings_and_code_are_those_that_python_sees(text: str) -> None:
@@ -107,7 +146,7 @@ def test_functions_lines_docstrings_and_code_are_those_that_python_sees(text: st
 
 
 @tries(300)
-@given(st.text(alphabet=st.sampled_from(list("def class async()[]:'\"#\\\n\t @=,1{}")), max_size=200))
+@given(st.text(alphabet=st.sampled_from(list("def class async()[]:'\"#\\\n\t\f @=,1{}")), max_size=200))
 def test_no_text_makes_extraction_fail(text: str) -> None:
     for function in parse(text).functions:
         assert function.code in text

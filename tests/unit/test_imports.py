@@ -39,6 +39,13 @@ RULES = [
     ("from b import z\nimport re\nfrom b import a\n", "a(z, re)", ("from b import z, a", "import re")),
     ("import os\nimport os.path\n", "os.path.join(os.sep)", ("import os.path",)),
     ("import xml.dom\nimport xml.sax\nimport xml\n", "xml.dom(xml.sax)", ("import xml.dom", "import xml.sax")),
+    ("import xml\nimport xml.dom.minidom\n", "xml.dom.minidom(x)", ("import xml.dom.minidom",)),
+    ("import a.b\nimport a.bc\n", "a.bc(x)", ("import a.b", "import a.bc")),
+    # one that stands there twice: its first place where it is spelled out, else its last
+    ("import a.b\nimport re\nimport a.b\n", "a.b(re)", ("import a.b", "import re")),
+    ("import a.b\nimport re\nimport a.b\n", "a(re)", ("import re", "import a.b")),
+    ("import numpy as np\nimport re\nimport numpy as np\n", "np(re)", ("import re", "import numpy as np")),
+    ("from a import b\nfrom c import b\nfrom a import b\n", "b", ("from a import b",)),
     # the last that always runs binds the name
     ("from a import f1\nfrom b import f1\n", "f1(x)", ("from b import f1",)),
     (

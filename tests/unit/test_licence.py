@@ -1,5 +1,4 @@
-"""Which licence a head or a LICENSE grants. Short texts stand here whole; long ones by how they begin, and with the
-passages that could mislead; the texts as published come with the installed dependencies."""
+"""Which licence a head or a LICENSE grants. The texts as published come with the installed dependencies."""
 
 import os
 from importlib import metadata
@@ -11,95 +10,20 @@ from hypothesis import strategies as st
 
 from producers.licence import is_licence_file, of_folder, of_head, of_text
 from producers.spdx import UNKNOWN, canonical
-
-MIT = """MIT License
-
-Copyright (c) 2020 A. N. Author
-
-Permission is hereby granted, free of charge, to any person obtaining a copy
-of this software and associated documentation files (the "Software"), to deal
-in the Software without restriction, including without limitation the rights
-to use, copy, modify, merge, publish, distribute, sublicense, and/or sell
-copies of the Software, and to permit persons to whom the Software is
-furnished to do so, subject to the following conditions:
-
-The above copyright notice and this permission notice shall be included in all
-copies or substantial portions of the Software.
-
-THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND.
-"""
-MIT_0 = MIT.replace(", subject to the following conditions", "").replace(
-    "The above copyright notice and this permission notice shall be included in all\n"
-    "copies or substantial portions of the Software.\n\n",
-    "",
+from tests.licence_texts import (
+    ADVERTISING,
+    APACHE,
+    BSD_2,
+    GPL_3,
+    ISC,
+    LGPL_3,
+    MIT,
+    MIT_0,
+    PYTHON,
+    THIRD,
+    ZERO_BSD,
+    ZLIB,
 )
-BSD_2 = """Copyright (c) 2020, A. N. Author
-All rights reserved.
-
-Redistribution and use in source and binary forms, with or without
-modification, are permitted provided that the following conditions are met:
-
-1. Redistributions of source code must retain the above copyright notice, this
-   list of conditions and the following disclaimer.
-2. Redistributions in binary form must reproduce the above copyright notice,
-   this list of conditions and the following disclaimer in the documentation
-   and/or other materials provided with the distribution.
-{more}
-THIS SOFTWARE IS PROVIDED BY THE COPYRIGHT HOLDERS AND CONTRIBUTORS "AS IS".
-"""
-THIRD = """3. Neither the name of the copyright holder nor the names of its contributors
-   may be used to endorse or promote products derived from this software.
-"""
-ADVERTISING = """3. All advertising materials mentioning features or use of this software
-   must display the following acknowledgement.
-"""
-ISC = """Permission to use, copy, modify, and/or distribute this software for any
-purpose with or without fee is hereby granted, provided that the above
-copyright notice and this permission notice appear in all copies.
-"""
-ZERO_BSD = """Permission to use, copy, modify, and/or distribute this software for any
-purpose with or without fee is hereby granted.
-
-THE SOFTWARE IS PROVIDED "AS IS" AND THE AUTHOR DISCLAIMS ALL WARRANTIES.
-"""
-ZLIB = """This software is provided 'as-is', without any express or implied
-warranty. In no event will the authors be held liable for any damages.
-
-1. The origin of this software must not be misrepresented; you must not
-   claim that you wrote the original software.
-"""
-GPL_3 = """                    GNU GENERAL PUBLIC LICENSE
-                       Version 3, 29 June 2007
-
-  The GNU General Public License is a free, copyleft license.
-
-            How to Apply These Terms to Your New Programs
-
-    This program is free software: you can redistribute it and/or modify
-    it under the terms of the GNU General Public License as published by
-    the Free Software Foundation, either version 3 of the License, or
-    (at your option) any later version.
-"""
-LGPL_3 = """                   GNU LESSER GENERAL PUBLIC LICENSE
-                       Version 3, 29 June 2007
-
-  This version of the GNU Lesser General Public License incorporates
-the terms and conditions of version 3 of the GNU General Public License.
-"""
-APACHE = """                                 Apache License
-                           Version 2.0, January 2004
-                        http://www.apache.org/licenses/
-
-   TERMS AND CONDITIONS FOR USE, REPRODUCTION, AND DISTRIBUTION
-"""
-PYTHON = """A. HISTORY OF THE SOFTWARE
-Historically, most, but not all, Python releases have also been GPL-compatible.
-
-PYTHON SOFTWARE FOUNDATION LICENSE VERSION 2
---------------------------------------------
-
-ZERO-CLAUSE BSD LICENSE FOR CODE IN THE PYTHON DOCUMENTATION
-"""
 
 
 @pytest.mark.parametrize(
@@ -217,6 +141,11 @@ LATER = """# This program is free software; you can redistribute it and/or modif
         ("# License: LGPL-2.1-or-later\n", "LGPL-2.1-or-later"),
         ("# Released under the GNU GPL.\n", "GPL-1.0-or-later"),
         ("# Copyright 2020. Proprietary and confidential.\n", UNKNOWN),
+        ("# This file is NOT licensed under the MIT license.\n", UNKNOWN),
+        ("# This file is not licensed under the MIT (open source) license, unlike others.\n", UNKNOWN),
+        ("# It was formerly released under the terms of the Apache License, Version 2.0.\n", UNKNOWN),
+        ("# Portions of this file are under the Apache License 2.0.\n", UNKNOWN),
+        ("# It is not covered by the GNU General Public License.\n", UNKNOWN),
         ("# Unauthorized copying of this file is prohibited.\n", UNKNOWN),
         ("# Permission to use, copy, modify, and distribute this software and its documentation\n", UNKNOWN),
         ("# Use of this source code is governed by a BSD-style license in LICENSE.\n", None),

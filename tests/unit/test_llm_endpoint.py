@@ -44,6 +44,13 @@ def test_a_key_that_is_not_set_is_named() -> None:
         LLMClient(Endpoint("http://localhost:1", "m", key_env="LAB_KEY"), environ={"OTHER": "x"})
 
 
+@pytest.mark.parametrize("key", ["", " ", "\n", "ключ", "sk-a\nX-Other: b", "sk-\x7f", "sk-\ud800"])
+def test_a_key_that_no_header_can_carry_is_refused_by_the_name_of_its_variable(key: str) -> None:
+    with pytest.raises(WrongConfig, match="LAB_KEY") as raised:
+        LLMClient(Endpoint("http://localhost:1", "m", key_env="LAB_KEY"), environ={"LAB_KEY": key})
+    assert not key.strip() or key not in str(raised.value)
+
+
 def test_this_machine_is_never_asked_through_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)

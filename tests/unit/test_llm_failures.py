@@ -18,7 +18,7 @@ NOW = datetime(2026, 11, 21, tzinfo=UTC)
 
 def classify(status: int, body: str = "", **headers: str) -> Exception | None:
     answer = Answer(status, headers, body.encode())
-    return refusal(answer, URL, NOW) or failure(answer, URL, "LLM_KEY", "sk-secret-key")
+    return refusal(answer, URL, NOW) or failure(answer, URL, "LLM_KEY")
 
 
 def said(message: str, **more: str) -> str:
@@ -30,6 +30,7 @@ ANSWERS = [
     (200, "{}", None),
     (404, "{}", None),  # who lists the models says what it means
     (429, "slow down", Refused), (502, "<html>", Refused), (503, "", Refused), (504, "", Refused), (529, "", Refused),
+    (402, "Insufficient Balance", Refused), (423, "locked", Refused), (425, "too early", Refused),
     (500, '{"error": {"message": "EngineCore died"}}', BadReply), (501, "", BadReply), (204, "", BadReply),
     (408, "", RequestTimedOut),
     (401, "", WrongConfig), (403, "", WrongConfig), (301, "", WrongConfig), (307, "", WrongConfig),
@@ -54,9 +55,33 @@ def test_an_answer_is_the_error_that_the_runner_can_act_on(
     assert type(classify(status, body)) is (error or type(None))
 
 
-def test_a_refused_key_names_its_variable_and_never_the_key() -> None:
-    error = classify(401, '{"error": {"message": "Incorrect API key provided: sk-secret-key"}}')
+def test_a_refused_key_names_its_variable() -> None:
+    error = classify(401, '{"error": {"message": "Incorrect API key provided: ***"}}')
     assert str(error) == f"{URL} answers 401, the key in $LLM_KEY is not accepted: Incorrect API key provided: ***"
+
+
+def test_an_account_without_credit_is_said_to_be_one() -> None:
+    assert str(classify(402, said("Insufficient Balance"))) == (
+        f"{URL} answers 402, the account has no credit: Insufficient Balance"
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "shown"),
+    [
+        (b"key sk-123/4 is over its quota", b"key *** is over its quota"),
+        (b'{"message": "key sk-123\\/4"}', b'{"message": "key ***"}'),  # as some JSON encoders write a slash
+        (b"sk-123/4sk-123/4 sk-123/5", b"****** sk-123/5"),
+        (b"", b""),
+    ],
+)
+def test_a_key_is_masked_however_a_body_spells_it(body: bytes, shown: bytes) -> None:
+    assert apis.masked(body, "sk-123/4") == shown
+    assert apis.masked(body, None) == body
+
+
+def test_a_key_too_short_to_be_a_secret_leaves_the_words_of_the_server_whole() -> None:
+    assert apis.masked(b"the maximum model length", "model") == b"the maximum model length"
 
 
 def test_a_redirect_names_the_address_to_give() -> None:
@@ -85,6 +110,9 @@ def test_a_date_in_the_past_is_no_wait() -> None:
         b"", b"<html>It works!</html>", b"{", b"[]", b"null", b"\xff", b'{"choices": []}', b'{"choices": null}',
         b'{"choices": [{"finish_reason": "stop"}]}', b'{"choices": [{"text": "a"}]}', b"[" * 100_000,
         b'{"choices": [{"finish_reason": "stop", "text": "a"}], "usage": {"prompt_tokens": "many"}}',
+        b'{"choices": [{"finish_reason": "stop", "text": "a"}], "usage": {"prompt_tokens": 1%s}}' % (b"0" * 400),
+        b'{"choices": [{"finish_reason": "stop", "text": "a"}], "usage": {"prompt_tokens": 1e400}}',
+        b'{"choices": [{"finish_reason": "stop", "text": "a"}], "usage": {"prompt_tokens": -1}}',
     ],
 )  # fmt: skip
 def test_what_is_no_reply_is_a_bad_reply_with_its_beginning(content: bytes) -> None:
@@ -97,7 +125,7 @@ def test_what_is_no_reply_is_a_bad_reply_with_its_beginning(content: bytes) -> N
 )
 def test_any_answer_is_a_reply_or_an_error_of_ours(status: int, body: bytes) -> None:
     answer = Answer(status, {}, body)
-    error = refusal(answer, URL, NOW) or failure(answer, URL, None, None)
+    error = refusal(answer, URL, NOW) or failure(answer, URL, None)
     assert error is None or isinstance(error, PipelineError | ContextExceeded)
     assert (error is None) == (status in (200, 404))
 
