@@ -14,9 +14,11 @@ LOOK_S = 0.2
 
 async def lag(bus: Bus, spec: StageSpec) -> int:
     """Return how many inputs of a stage have no committed outcome yet."""
-    progress = await bus.progress(spec.name, spec.input.name)
-    ends = await bus.ends(spec.input.name)
-    return sum(end - progress[partition].watermark - len(progress[partition].done) for partition, end in ends.items())
+    while True:
+        progress = await bus.progress(spec.name, spec.input.name)
+        ends = await bus.ends(spec.input.name)
+        if ends.keys() <= progress.keys():  # else partitions were added in between, and records may stand there already
+            return sum(end - progress[p].watermark - len(progress[p].done) for p, end in ends.items())
 
 
 async def watch_lag(bus: Bus, specs: Sequence[StageSpec], stats: Mapping[str, StageStats], every_s: float = 1) -> None:

@@ -110,7 +110,7 @@ async def _inputs(
     ended: set[int] = set()
     async for batch in part.bus.read(spec.input.name, {p: book.of(origin).below for p, origin in origins.items()}):
         for stored in batch:
-            if stored.partition in ended:
+            if stored.partition in ended or stored.partition not in progress:  # added since: nothing there is finished
                 continue
             if stored.at_s >= before_s or stored.offset >= progress[stored.partition].watermark:
                 ended.add(stored.partition)

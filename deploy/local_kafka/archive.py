@@ -37,10 +37,10 @@ def _key(with_java: Java) -> str:
 def _make(program: Program, archive: Path) -> None:
     """Let a node run once and write down its classes at its end. A Java that cannot leaves an empty file."""
     folder = Path(tempfile.mkdtemp(prefix=jars.UNFINISHED, dir=jars.cache()))
+    fresh = folder / archive.name
+    node = Node(1, folder, lambda: program, flags=(f"-XX:ArchiveClassesAtExit={fresh}",))
     try:
-        fresh = folder / archive.name
         cluster = layout.placed(layout.new(1), [], None)
-        node = Node(1, folder, lambda: program, flags=(f"-XX:ArchiveClassesAtExit={fresh}",))
         node.configure(properties(1, 1, cluster.ports))
         node.format(cluster.cluster_id, [])
         node.start()
@@ -48,4 +48,7 @@ def _make(program: Program, archive: Path) -> None:
         fresh.touch()
         fresh.rename(archive)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            node.kill()  # what tells of it goes with the folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)

@@ -7,9 +7,12 @@ from deploy.options import put_json, say
 from deploy.planning.effective import stored_recipe
 from deploy.streams.outline import outline
 from deploy.streams.where import Where
-from stream.bus import Bus
+from stream.bus import Bus, Stored
+from stream.codec import decode
+from stream.errors import BadRecord
 from stream.prune import Part, Pruned, prune
-from stream.topics import full_name
+from stream.records import RecipeText
+from stream.topics import RECIPE, foreign, full_name
 
 DAY_S = 86_400.0
 
@@ -20,21 +23,45 @@ async def pruned(where: Where, keep_days: float, dry_run: bool) -> Pruned:
     async with AsyncExitStack() as stack:
         bus = await stack.enter_async_context(where.open())
         home = Part(bus, await outline(bus))
-        children: list[Part] = []
-        for name in await _children(bus):
+        parts: list[Part] = []
+        for name in await children(bus):
             child = await stack.enter_async_context(where.of(name).open())
-            children.append(Part(child, await outline(child)))
-        return await prune(home, children, before_s, dry_run=dry_run)
+            parts.append(Part(child, await outline(child)))
+        return await prune(home, parts, before_s, dry_run=dry_run)
 
 
-async def _children(bus: Bus) -> list[str]:
+async def children(bus: Bus) -> list[str]:
     """Return the namespaces with a stage that reads a topic of this one."""
     found: list[str] = []
     for name in sorted(await bus.namespaces()):
-        stored = await stored_recipe(bus, name)
+        stored = await _recipe(bus, name)
         if stored is not None and (stored.reads or "").rpartition("/")[0] == bus.namespace:
             found.append(name)
     return found
+
+
+async def _recipe(bus: Bus, namespace: str) -> RecipeText | None:
+    """Return what a namespace runs; None where it is none of ours: on a shared cluster a topic of somebody else may be
+    called `shop.recipe`.
+
+    Raises:  BadRecord where one of ours stands among what cannot be read: what that namespace needs is not known, and
+             must not be deleted; NewerSchema.
+    """
+    try:
+        return await stored_recipe(bus, namespace)
+    except BadRecord as err:
+        async for batch in bus.read(foreign(RECIPE, namespace).name):
+            if any(map(_is_ours, batch)):
+                raise BadRecord(f"what namespace {namespace} runs cannot be told: {err}") from err
+        return None
+
+
+def _is_ours(stored: Stored) -> bool:
+    try:
+        decode(stored.value, RecipeText)
+    except BadRecord:
+        return False
+    return True
 
 
 def tell(found: Pruned, where: Where, dry_run: bool, as_json: bool) -> None:

@@ -10,6 +10,7 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.coordinator.protocol import ConsumerProtocol
+from aiokafka.protocol.metadata import MetadataRequest
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from stream.errors import BrokerDown, WrongConfig
@@ -22,17 +23,20 @@ T = TypeVar("T")
 PATIENCE_S = 10.0
 """One question, with all its tries: one of several brokers may be away, and a coordinator may be moving."""
 
-PENDING_S = 20.0
-"""The same where a transaction may be under way: that of a dead owner is aborted after 15 s."""
+PENDING_S = 30.0
+"""The same where a transaction may be under way: that of a dead owner lasts for `owner.TRANSACTION_MS`, 15 s, and until
+its coordinator looks, every 10 s (transaction.abort.timed.out.transaction.cleanup.interval.ms)."""
 
 PAUSE_S = 0.05
+
+NO_SUCH = (kafka.UnknownTopicOrPartitionError, kafka.InvalidTopicError)
 
 
 class Described(NamedTuple):
     """A topic as it stands."""
 
     partitions: int
-    replication: int
+    replication: int  # copies of the partition that has the fewest
 
 
 class Admin:
@@ -78,10 +82,26 @@ class Admin:
         """Return the topics whose name begins so, by name."""
         found = await self._ask(lambda: self._client.describe_topics(None))
         return {
-            topic["topic"]: Described(len(topic["partitions"]), len(topic["partitions"][0]["replicas"]))
+            topic["topic"]: Described(
+                len(topic["partitions"]), min(len(partition["replicas"]) for partition in topic["partitions"])
+            )
             for topic in found
             if topic["topic"].startswith(prefix) and topic["partitions"]
         }
+
+    async def partitions(self, topic: str) -> int:
+        """Return how many partitions a topic has now; 0 where it is not there."""
+        # Of this topic alone: a cluster may have thousands. Unless told not to, a broker may make what it is asked for.
+        request = MetadataRequest([topic], allow_auto_topic_creation=False)
+
+        async def question() -> int:
+            answer: Any = await self._client._send_request(request)  # pyright: ignore[reportPrivateUsage]
+            [(code, *_, partitions)] = answer.topics
+            if code and kafka.for_code(code) not in NO_SUCH:
+                raise kafka.for_code(code)(topic)
+            return len(partitions)
+
+        return await self._ask(question)
 
     async def brokers(self, patience_s: float = PATIENCE_S) -> list[int]:
         """Return the ids of the brokers."""

@@ -2,18 +2,21 @@
 
 A topic may be given more partitions while stages run (`kafka-topics.sh --alter --partitions`). Nobody has a progress on
 a new one, and it must not be mistaken for one whose progress the brokers have dropped: what tells them apart are the
-outcomes that the stage has made from it.
+outcomes that the stage has made from it, and where those were pruned, the ledger.
 """
 
 from collections.abc import Collection
 
 from aiokafka.structs import TopicPartition
 
+from stream.codec import decode
 from stream.kafka import reader
 from stream.kafka.lease import committed, lost
 from stream.kafka.owner import Mark, Owner
 from stream.kafka.place import Place
 from stream.progress import Progress
+from stream.records import Audited
+from stream.topics import AUDIT
 
 
 async def taken(place: Place, owner: Owner, stage: str, topic: str, partition: int) -> Progress:
@@ -23,9 +26,9 @@ async def taken(place: Place, owner: Owner, stage: str, topic: str, partition: i
     Raises:  ProgressLost when the stage has made anything from it: that would be made again; BrokerDown.
     """
     name, group = place.full(topic), place.group(stage)
-    if partition >= place.partitions[name]:
-        await place.load([name])
-    found = await place.admin.committed(group, name, range(place.partitions[name]))
+    # The one of it that we were given may be so new that who answers has not heard of it.
+    count = max(await place.count(topic), partition + 1)
+    found = await place.admin.committed(group, name, range(count))
     if found[partition] is None and any(found.values()):
         if await has_outcomes(place, stage, topic, [partition]):
             raise lost(place, group, f"{name}[{partition}]")
@@ -41,12 +44,14 @@ async def begin(place: Place, owner: Owner, stage: str, topic: str, partition: i
 
 
 async def has_outcomes(place: Place, stage: str, topic: str, partitions: Collection[int]) -> bool:
-    """Tell whether anything on the bus was made by a stage from one of these partitions of a topic.
+    """Tell whether a stage has ever made anything from one of these partitions of a topic.
 
     Cost:  reads all there is, unless no record ever stood in them: asked only where progress lacks.
     """
     if not any((await place.admin.ends(place.full(topic), partitions)).values()):
         return False
+    if await _were_pruned(place, stage, topic, partitions):
+        return True
     prefix = place.full("")
     for name in await place.admin.topics(prefix):
         async for batch in reader.read(place, name.removeprefix(prefix), None):
@@ -54,4 +59,17 @@ async def has_outcomes(place: Place, stage: str, topic: str, partitions: Collect
                 cause = stored.cause
                 if cause and (cause.stage, cause.topic) == (stage, topic) and cause.partition in partitions:
                     return True
+    return False
+
+
+async def _were_pruned(place: Place, stage: str, topic: str, partitions: Collection[int]) -> bool:
+    """Tell whether the ledger has proven inputs of these partitions: their outcomes may be deleted, the inputs be kept
+    for another namespace. An entry only ever moves up, so each one says it, also where a newer one stands."""
+    if not await place.admin.partitions(place.full(AUDIT.name)):
+        return False
+    async for batch in reader.read(place, AUDIT.name, None):
+        for stored in batch:
+            entry = decode(stored.value, Audited)
+            if (entry.stage, entry.topic) == (stage, topic) and entry.partition in partitions and entry.below:
+                return True
     return False

@@ -39,6 +39,14 @@ ACLS: dict[type[kafka.KafkaError], str] = {
 }
 """What a user must be allowed, by the refusal. Each by the prefix of the namespace."""
 
+REFUSED: dict[type[kafka.KafkaError], str] = {
+    kafka.InvalidSessionTimeoutError: "session_s in [kafka] is out of bounds: the brokers take "
+    "group.min.session.timeout.ms (6 s, unless it is set) to group.max.session.timeout.ms (30 minutes)",
+    kafka.InconsistentGroupProtocolError: "another program, or another version of seedstream, is in this group and "
+    "shares partitions out in another way: end it, or run in a namespace of your own",
+}
+"""Why a group takes no member like this one, now or later, and the cure."""
+
 
 @contextlib.contextmanager
 def translated(what: str) -> Generator[None]:
@@ -71,6 +79,9 @@ def translation(err: BaseException, what: str) -> PipelineError:
         if isinstance(err, kind):
             named = f" ({', '.join(map(_line, err.args))})" if err.args else ""
             return WrongConfig(f"{what}: not allowed{named}: this user needs {acls}")
+    for kind, cure in REFUSED.items():
+        if isinstance(err, kind):
+            return WrongConfig(f"{what}: refused: {cure}")
     if isinstance(err, kafka.UnsupportedVersionError | kafka.IncompatibleBrokerVersion):
         return Fatal(f"{what}: the broker is too old ({_said(err)}): Apache Kafka 3.8 or newer is needed")
     return BrokerDown(f"{what}: {_said(err)}")

@@ -18,6 +18,8 @@ from stream.topics import Topic
 SEEN_S = 10.0
 """How long a new topic may take to be known by the brokers."""
 
+BROKERS_OWN = ("__consumer_offsets", "__transaction_state")
+
 
 class Founding:
     """`Bus.create` and `Bus.differences` on Kafka."""
@@ -101,6 +103,7 @@ class Founding:
         standing = await place.admin.topics(place.full(""))
         names = {place.full(topic.name): topic for topic in topics}
         found = await place.admin.configs([name for name in names if name in standing])
+        copies = await self._replication()
         lines: list[str] = []
         for name, topic in names.items():
             at = standing.get(name)
@@ -112,14 +115,16 @@ class Founding:
                     f"topic {name} has {at.partitions} partitions, {topic.partitions} expected: its order is "
                     "the log's. A topic cannot shrink: run in a new namespace"
                 )
-            for wrong in wrong_configs(topic, found[name], at.replication):
+            if at.replication < copies:
+                lines.append(_copies_line(name, at.replication, copies))
+            for wrong in wrong_configs(topic, found[name], copies):
                 setting, _, rest = wrong.partition(" ")
-                expected = configs(topic, at.replication)[setting]
+                expected = configs(topic, copies)[setting]
                 alter = f"kafka-configs.sh --alter --entity-type topics --entity-name {name}"
                 lines.append(f"topic {name}: {setting} {rest}; mend it: {alter} --add-config {setting}={expected}")
         for stage, topic in readers.items():
             lines += await self._progress_lines(stage, topic)
-        return lines + await self._broker_lines()
+        return lines + await self._broker_copies_lines(min(3, copies)) + await self._broker_lines()
 
     async def _progress_lines(self, stage: str, topic: str) -> list[str]:
         place, name, group = self._place, self._place.full(topic), self._place.group(stage)
@@ -138,6 +143,12 @@ class Founding:
                 lines.append(str(err))
         return lines
 
+    async def _broker_copies_lines(self, copies: int) -> list[str]:
+        """Progress and transactions are no safer than the topics in which the brokers keep them."""
+        standing = await self._place.admin.topics("__")
+        own = [(name, standing[name].replication) for name in BROKERS_OWN if name in standing]
+        return [_copies_line(name, found, copies) for name, found in own if found < copies]
+
     async def _broker_lines(self) -> list[str]:
         """What is wrong with the brokers' own config, where it may be read."""
         found = (await self._place.admin.broker_config()).get("offsets.retention.minutes")
@@ -147,3 +158,11 @@ class Founding:
             f"brokers: offsets.retention.minutes is {found}, {YEAR_MINUTES} (a year) expected: the progress of a stage "
             "is dropped so long after its last worker has left"
         ]
+
+
+def _copies_line(name: str, found: int, expected: int) -> str:
+    return (
+        f"topic {name} has {found} {'copy' if found == 1 else 'copies'}, {expected} expected: records are lost with "
+        "the brokers that hold them; mend it: kafka-reassign-partitions.sh, and only then raise min.insync.replicas "
+        "(fewer are well where replication in [kafka] says so)"
+    )

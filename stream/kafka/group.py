@@ -67,6 +67,7 @@ class Group(ConsumerRebalanceListener):
         self._consumer: AIOKafkaConsumer | None = None
         self._closing: set[asyncio.Task[None]] = set()
         self._watching: asyncio.Task[None] | None = None
+        self._waits = False  # the watch has said that it does
 
     async def changes(self) -> AsyncGenerator[Lease | Gone]:
         """See `Bus.leases`."""
@@ -147,6 +148,7 @@ class Group(ConsumerRebalanceListener):
 
     def on_partitions_assigned(self, assigned: Set[TopicPartition]) -> None:
         """Called by the consumer, whose heartbeat stands still until it returns: so taking goes on by itself."""
+        self._waits = False
         partitions = {tp.partition for tp in assigned}
         log.info("%s has partitions %s of %s", self._stage, sorted(partitions) or "none", self._name)
         for partition in sorted(self._had - partitions):
@@ -224,18 +226,30 @@ class Group(ConsumerRebalanceListener):
                 if self._consumer is None:
                     await self._join()
                     since_s = {}
-                elif not self._consumer.assignment():
-                    with translated(self._place.group(self._stage)):
-                        await self._consumer.getmany(timeout_ms=0)  # raises what the coordinator refused
+                elif not self._leases:
+                    self._raise_refusal(self._consumer)
                 elif stuck := await self._stuck(since_s):
                     log.warning("%s: nothing comes from %s though it is there: connecting anew", self._stage, stuck)
                     await self._rebuild()
                     continue
             except Unavailable as err:
-                log.debug("%s: %s", self._stage, err)
+                if not self._waits:
+                    log.warning("%s waits for its group: %s", self._stage, err)
+                self._waits = True
                 await asyncio.sleep(0.5)
                 continue
+            if self._leases:  # without any, all is well again when the group has let us in
+                self._waits = False
             await asyncio.sleep(WATCH_S if self._leases else 0.5)
+
+    def _raise_refusal(self, consumer: AIOKafkaConsumer) -> None:
+        """Raise what the coordinator has said to our joining. A fetch would as well, but it waits for an assignment,
+        and takes records that a keeper's lease is to hand out.
+
+        Raises:  WrongConfig when the group will not have us; BrokerDown.
+        """
+        with translated(f"joining group {self._place.group(self._stage)} (session_s = {self._place.session_s:g})"):
+            consumer._coordinator.check_errors()  # pyright: ignore[reportPrivateUsage] - there is no public way
 
     async def _stuck(self, since_s: dict[int, tuple[int, float]]) -> Collection[int]:
         """Return the partitions whose fetch waits in vain for too long."""

@@ -34,14 +34,16 @@ class Place:
         return f"{self.namespace}.{stage}"
 
     async def count(self, topic: str) -> int:
-        """Return the number of partitions of a topic.
+        """Return the number of partitions of a topic as it is now: it may be given more at any time.
 
+        Cost:    one request: not for each record.
         Raises:  WrongConfig when it is not there.
         """
         name = self.full(topic)
-        if name not in self.partitions:
-            await self.load([name])
-        if name not in self.partitions:
+        # It never shrinks. A broker that says so has not heard yet what another one has told us.
+        self.partitions[name] = max(await self.admin.partitions(name), self.partitions.get(name, 0))
+        if not self.partitions[name]:
+            del self.partitions[name]
             cure = f"seedstream topics create --bus {self.cluster.url} --namespace {name.partition('.')[0]}"
             raise WrongConfig(f"{self.cluster.url}: there is no topic {name}: {cure}")
         return self.partitions[name]
@@ -78,7 +80,8 @@ class Place:
         for topic, name in topics.items():
             if "/" in topic:
                 raise WrongConfig(f"topic {topic} is another namespace's: it is only read")
-            await self.count(topic)
+            if name not in self.partitions:
+                await self.count(topic)
             if name not in self.limits:
                 await self.load_limits([name])
         return topics

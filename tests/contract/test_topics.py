@@ -41,10 +41,11 @@ async def test_topics_have_the_partitions_of_the_table(harness: Harness, bus: Bu
 
 
 async def test_a_topic_with_another_number_of_partitions_is_refused(bus: Bus) -> None:
-    await bus.create([Topic("odd", StateChange, "-", 2, "forever")])
-    with pytest.raises(WrongConfig, match="odd has 2 partitions, 5 expected"):
-        await bus.create([Topic("odd", StateChange, "-", 5, "forever")])
-    assert (await bus.topics())["odd"] == 2
+    name = state_topic("unique").name
+    await bus.create([Topic(name, StateChange, "-", 2, "forever")])
+    with pytest.raises(WrongConfig, match=f"{name} has 2 partitions, 5 expected"):
+        await bus.create([Topic(name, StateChange, "-", 5, "forever")])
+    assert (await bus.topics())[name] == 2
 
 
 async def test_topics_made_by_another_bus_are_found(harness: Harness, bus: Bus) -> None:

@@ -9,7 +9,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from deploy.local_kafka import LocalKafka
 from tests.brokers import MakeKafka
-from tests.failures.crew import Crew, Feed, check_once, crew, until
+from tests.failures.crew import Crew, Feed, Member, check_once, crew, until
 from tests.failures.crew_member import NAME
 
 GROUP, TRANSACTION = 0, 1  # kinds of coordinator, in FindCoordinator
@@ -53,6 +53,11 @@ async def killed_in_a_commit(hands: Crew, kafka: LocalKafka, number: int) -> Seq
     return sorted(partition for member in hands.members for partition in member.hurt_writes(at_s))
 
 
+def has(member: Member) -> Sequence[int]:
+    """The partitions that a worker was given last."""
+    return next((line["partitions"] for line in reversed(member.events("assigned"))), ())
+
+
 async def test_processing_goes_on_exactly_once_when_the_coordinators_die_in_a_commit(
     tmp_path: Path, own_kafka: MakeKafka, namespace: str
 ) -> None:
@@ -60,10 +65,12 @@ async def test_processing_goes_on_exactly_once_when_the_coordinators_die_in_a_co
     # A session longer than a death is felt: no partition changes hands for it.
     task = {"call_s": 0.02, "concurrency": 8, "settings": {"commit_interval_s": 0.05}, "session_s": 15.0}
     async with crew(tmp_path, kafka.bootstrap, namespace, partitions=2, **task) as hands:
-        source = Feed(pause_s=0.001)
-        feeding = asyncio.create_task(hands.feed(source))
         for _ in range(2):
             await hands.start()
+        # Before there is any input: what the first one has in flight when the second one joins is called again.
+        await until("each has a partition", lambda: all(len(has(member)) == 1 for member in hands.members))
+        source = Feed(pause_s=0.001)
+        feeding = asyncio.create_task(hands.feed(source))
         await until("both have partitions and commit", lambda: all(m.stands()["read"] > 20 for m in hands.members))
         for kind, key in ((TRANSACTION, f"{namespace}.{NAME}.files.0"), (GROUP, f"{namespace}.{NAME}")):
             number = await coordinator(kafka, key, kind)

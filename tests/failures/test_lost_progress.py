@@ -13,9 +13,16 @@ from aiokafka.structs import TopicPartition
 
 from deploy.local_kafka import LocalKafka
 from deploy.scripted_llm.server import ScriptedLLM
+from stream.bus import Message
+from stream.codec import encode
 from stream.errors import ProgressLost
-from stream.topics import TOPICS
+from stream.kafka.bus import Kafka
+from stream.kafka.security import KafkaConfig
+from stream.progress import Progress
+from stream.records import Audited
+from stream.topics import AUDIT, REJECTS, TOPICS
 from tests.brokers import MakeKafka
+from tests.contract.steps import INPUT, STAGE, append, fetched, inputs, leased, outcomes
 from tests.failures.crew import Crew, Feed, Member, crew, until
 from tests.failures.crew_member import NAME
 from tests.integration.processes import seedstream
@@ -109,6 +116,34 @@ async def test_a_partition_that_lost_its_progress_is_told_from_one_that_was_adde
         member = await hands.start()
         assert await member.ended() == ProgressLost.exit_code
         assert f"no committed progress on {topic}[1]" in member.log()
+
+
+async def test_a_stage_whose_outcomes_were_pruned_refuses_to_begin_again_too(kafka: LocalKafka, namespace: str) -> None:
+    """Its inputs stand: another namespace reads them. That they were done, the ledger alone tells then."""
+    files, functions, group = TOPICS["files"], TOPICS["functions"], f"{namespace}.{STAGE}"
+    url, config = f"kafka://{kafka.bootstrap}", KafkaConfig(partitions=1, session_s=2)
+    async with Kafka.open(url, namespace, config=config) as bus:
+
+        async def create() -> None:
+            await bus.create([AUDIT, files, functions, REJECTS], {STAGE: INPUT})
+
+        await create()
+        await append(bus, inputs(5))
+        async with leased(bus) as [lease]:
+            records = await fetched(lease, 5)
+            done = Progress(records[-1].offset + 1)
+            await lease.commit([outcome for record in records for outcome in outcomes(record)], done)
+        others = [Audited(STAGE, "seeds", 0, done.watermark, 5), Audited("typed", INPUT, 0, done.watermark, 5)]
+        await append(bus, [Message(AUDIT.name, entry.key, encode(entry)) for entry in others], AUDIT.name)
+        for topic in functions, REJECTS:
+            await bus.delete_before(topic.name, await bus.ends(topic.name))
+        await forget(kafka, group)
+        await create()  # neither outcomes nor ledger know anything of it
+        await forget(kafka, group)
+        entry = Audited(STAGE, INPUT, 0, done.watermark, 5)
+        await append(bus, [Message(AUDIT.name, entry.key, encode(entry))], AUDIT.name)
+        with pytest.raises(ProgressLost, match=rf"{group} has no committed progress on {namespace}\.{INPUT}\[0\]"):
+            await create()
 
 
 @pytest.mark.soak

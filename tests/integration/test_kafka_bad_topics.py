@@ -11,6 +11,10 @@ from aiokafka.structs import OffsetAndMetadata
 
 from deploy.local_kafka import LocalKafka
 from deploy.scripted_llm.server import ScriptedLLM
+from stream.bus import Message
+from stream.kafka.bus import Kafka
+from stream.kafka.security import KafkaConfig
+from stream.topics import TOPICS
 from tests.corpus import write_corpus
 from tests.integration.processes import seedstream
 
@@ -62,6 +66,27 @@ async def test_what_is_wrong_with_topics_is_named_with_what_mends_it(kafka: Loca
     code, out, err = await seedstream("topics", "create", *where)
     assert (code, out) == (2, "") and err.count("\n") == 1
     assert f"topic {namespace}.executions has 3 partitions, 1 expected" in err
+
+
+async def test_topics_with_fewer_copies_than_they_must_have_are_named_and_those_of_the_brokers_with_them(
+    kafka: LocalKafka, namespace: str
+):
+    url, topics = f"kafka://{kafka.bootstrap}", [TOPICS["files"], TOPICS["functions"]]
+    async with Kafka.open(url, namespace) as bus:
+        await bus.create(topics, {"functions": "files"})
+        async with bus.appender("files") as appender:  # a transaction: now both of the brokers' own topics are there
+            await appender.append([Message("files", "k", b"{}")])
+        assert await bus.differences(topics, {"functions": "files"}) == []
+    async with Kafka.open(url, namespace, config=KafkaConfig(replication=3)) as bus:
+        found = await bus.differences(topics, {"functions": "files"})
+    print("\n".join(found))
+    names = [f"{namespace}.files", f"{namespace}.functions", "__consumer_offsets", "__transaction_state"]
+    copies = [line for line in found if "has 1 copy, 3 expected" in line]
+    assert [line.split()[1] for line in copies] == names
+    assert all("kafka-reassign-partitions.sh" in line for line in copies)
+    safety = [line for line in found if "min.insync.replicas is 1, 2 expected" in line]
+    assert [line.split()[1] for line in safety] == [f"{name}:" for name in names[:2]]
+    assert sorted(found) == sorted(copies + safety)
 
 
 async def test_a_progress_that_something_else_has_written_ends_a_worker_with_one_line(

@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -37,6 +38,25 @@ async def test_lag_counts_what_is_not_finished_below_and_above_the_watermark() -
     await first.commit([], Progress(2, frozenset({3, 5})))
     assert await lag(bus, FIRST) == 26
     await leases.aclose()
+
+
+class Growing:
+    """A bus whose topic is given more partitions while it is looked at, and new records at once."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+
+    async def progress(self, stage: str, topic: str) -> dict[int, Progress]:
+        self.looks += 1
+        return dict.fromkeys(range(1 if self.looks == 1 else 2), Progress(3))
+
+    async def ends(self, topic: str) -> dict[int, int]:
+        return {0: 4, 1: 10}
+
+
+async def test_partitions_that_are_added_between_two_questions_are_no_failure_and_are_counted() -> None:
+    bus: Any = Growing()
+    assert await lag(bus, FIRST) == 8
 
 
 async def test_a_stream_is_idle_once_its_sources_are_done_and_every_stage_has_passed_its_input() -> None:

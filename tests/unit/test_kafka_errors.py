@@ -25,6 +25,8 @@ OURS: list[tuple[type[kafka.KafkaError], type[PipelineError], str]] = [
     (kafka.GroupAuthorizationFailedError, WrongConfig, "needs Read on its groups"),
     (kafka.TransactionalIdAuthorizationFailed, WrongConfig, "on its transactional ids"),
     (kafka.ClusterAuthorizationFailedError, WrongConfig, "needs Create on the cluster"),
+    (kafka.InvalidSessionTimeoutError, WrongConfig, "group.min.session.timeout.ms"),
+    (kafka.InconsistentGroupProtocolError, WrongConfig, "another program"),
     (kafka.UnsupportedVersionError, Fatal, "3.8 or newer"),
     (kafka.NotLeaderForPartitionError, BrokerDown, "NotLeaderForPartitionError"),
     (kafka.CoordinatorNotAvailableError, BrokerDown, "CoordinatorNotAvailableError"),

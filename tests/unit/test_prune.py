@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import pytest
@@ -14,6 +14,7 @@ from stream.bus import Stored
 from stream.errors import InUse
 from stream.ledger import ledger
 from stream.outcomes import StageSpec
+from stream.progress import Progress
 from stream.prune import Part, Pruned, prune
 from stream.replay import Selection, replay
 from stream.topics import AUDIT, TOPICS, foreign
@@ -92,6 +93,24 @@ async def test_what_is_not_passed_by_every_stage_stays(clock: Clock) -> None:
     assert sum(found.records.values()) == found.records["rejects"] > 0  # of the source: its items are done
     assert len(standing(bus, ["files"])) > 0
     await run_all(bus)
+    assert await audit(bus, SPECS) == []
+
+
+async def test_a_partition_that_was_added_in_the_middle_of_it_stays(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bus = await finished()
+    whole, asked = MemoryBus.progress, iter(range(len(SPECS)))
+
+    async def at_first_without_it(self: MemoryBus, stage: str, topic: str) -> Mapping[int, Progress]:
+        found = await whole(self, stage, topic)
+        return found if next(asked, None) is None else {0: found[0]}
+
+    monkeypatch.setattr(MemoryBus, "progress", at_first_without_it)
+    before = [len(log) for log in bus.log("functions")]
+    await pruned(bus, clock.now_s + 1)
+    after = [len(log) for log in bus.log("functions")]
+    assert after[0] < before[0] and after[1] == before[1] > 0
     assert await audit(bus, SPECS) == []
 
 

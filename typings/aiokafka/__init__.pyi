@@ -45,8 +45,12 @@ class AIOKafkaProducer:
         self, offsets: Mapping[TopicPartition, OffsetAndMetadata], group_id: str
     ) -> None: ...
 
+class GroupCoordinator:
+    def check_errors(self) -> None: ...
+
 class AIOKafkaConsumer:
     _client: AIOKafkaClient
+    _coordinator: GroupCoordinator
     def __init__(
         self,
         *topics: str,
