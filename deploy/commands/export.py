@@ -18,13 +18,22 @@ Form = Annotated[
     ),
 ]
 TestShare = Annotated[
-    float, typer.Option("--test-share", min=0, max=1, help="A test split: rows alike stay together. [0: one split]")
+    float,
+    # Without `min` and `max`: typer shows them as 0<=x<=1, and of the whole there would be nothing left to train on.
+    typer.Option(
+        "--test-share", help="A test split of this share, from 0 to below 1: rows alike stay together. [0: one split]"
+    ),
 ]
 
 
 @app.command(epilog="Example: seedstream export dataset --dir run --format messages --test-share 0.1")
 def export(
-    into: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to write; made when it is not there.")],
+    into: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DIR", help="The folder to write: a new one, an empty one, or an earlier export, which is replaced."
+        ),
+    ],
     topic: Annotated[str | None, typer.Option("--topic", help="The topic to export. [examples]")] = None,
     form: Form = "columns",
     test_share: TestShare = 0.0,

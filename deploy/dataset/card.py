@@ -2,7 +2,7 @@
 opens it and for `datasets.load_dataset`. Pure; no time, no host: the same topics give the same card."""
 
 import json
-import shlex
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ from consumers.llm.endpoint import Endpoint
 from deploy.dataset.card_header import header
 from deploy.dataset.columns import Column
 from deploy.dataset.parquet import arrow_type
+from deploy.dataset.rebuild import Generation, commands, differences, in_namespace
 from deploy.dataset.split import BANDS, THRESHOLD, Split
 from deploy.dataset.tally import Tally
 from deploy.streams.story import Story, cost
@@ -20,6 +21,9 @@ from stream.topics import Topic
 
 MOST = 20  # values of one column that are listed
 FUNNEL = "funnel.png"
+SAME_ROWS = "The Parquet and the JSONL file of a split hold the same rows in the same order."
+IS_CARD = re.compile(r"^[\d,]+ rows, sorted by .+ hold the same rows in the same order\.$", re.MULTILINE)
+"""What no other file says, and every card has said since the first version: by it an earlier export is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,7 @@ class Contents:
     tally: Tally
     split: Split | None
     story: Story | None  # None where the stream's own story is not known
+    line: Sequence[Generation]  # the stream's namespace, last, and those it was branched from; empty without a story
     picture: bool  # of the funnel
     prices: Mapping[str, Endpoint]  # by model
     options: str  # of the export, as on the command line
@@ -53,8 +58,7 @@ def card(c: Contents) -> str:
     conversations = c.topic.record is Example
     parts = [
         header(c.data_files, rows, c.tally.licences, conversations=conversations),
-        f"# {c.topic.name}\n\n{rows:,} rows, sorted by {c.topic.key}. The Parquet and the JSONL file of a split hold "
-        "the same rows in the same order.",
+        f"# {c.topic.name}\n\n{rows:,} rows, sorted by {c.topic.key}. {SAME_ROWS}",
         _table(("file", "bytes", "sha256"), [(f"`{f.name}`", f"{f.size_bytes:,}", f.sha256) for f in c.files]),
         *_splits(c),
         "## Columns",
@@ -188,27 +192,43 @@ def _tokens(c: Contents, story: Story) -> list[str]:
 def _rebuild(c: Contents, story: Story) -> list[str]:
     canonical = json.dumps(story.recipe, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     name = str(story.recipe.get("name"))
-    namespace = f" --namespace {story.namespace}" if story.namespace != "main" else ""
-    models = {asked.model for asked in story.asked}
-    model = shlex.quote(models.pop()) if len(models) == 1 else "MODEL"
-    names = sorted({source.name for source in c.tally.sources})
-    sources = (
-        " ".join(f"--source {shlex.quote(source)}" for source in names) if 0 < len(names) <= 3 else "--source SOURCE"
-    )
-    commands = [
-        f"seedstream up --recipe {name} {sources} --dir run{namespace} --llm URL --model {model} --until-idle",
-        f"seedstream export DATASET --dir run{namespace} --topic {c.topic.name}{c.options}",
-    ]
+    made_by = commands(c.line, sorted({source.name for source in c.tally.sources}))
+    place = f"--dir run{in_namespace(story.namespace)}"
+    made_by.append(f"seedstream export DATASET {place} --topic {c.topic.name}{c.options}")
     pretty = json.dumps(story.recipe, indent=2, sort_keys=True, ensure_ascii=False)
     return [
         "## How to make it again",
-        "```\n" + "\n".join(commands) + "\n```",
+        "```\n" + "\n".join(made_by) + "\n```",
+        *_settings(c.line, made_by),
         f"From the same stream the export gives the same bytes. A new run of recipe `{name}` on the same sources, at "
         "the revisions above, asks the same questions with the same sampling seeds under the same ids; the rows are "
         "the same as far as the model's server answers the same. `seedstream recipe diff` says what a recipe at hand "
         f"differs in; the one below has the sha256 {digest(canonical)[:16]}….",
         f"## The recipe it was made with\n\n```json\n{pretty}\n```",
     ]
+
+
+def _settings(line: Sequence[Generation], made_by: Sequence[str]) -> list[str]:
+    """What stands in the config files that the commands name, and what differs from namespace to namespace."""
+    parts: list[str] = []
+    files = [f"`{each.config}`" for each in line if any(f" --config {each.config} " in run for run in made_by)]
+    if files:
+        parts.append(
+            f"A config file ({', '.join(files)}) says of a recipe what the rest of the command does not: the files "
+            "that decontaminate, each stage's server where there are several models, and what a branch runs otherwise."
+        )
+    rows = [
+        (each.namespace, found.key, _value(found.before), _value(found.now))
+        for each in line[1:]
+        for found in differences(line[0], each)
+    ]
+    if rows:
+        parts.append(_table(("namespace", "runs otherwise", f"in {line[0].namespace}", "there"), rows))
+    return parts
+
+
+def _value(value: object) -> str:
+    return "not set" if value is None else json.dumps(value, ensure_ascii=False)
 
 
 def _counts(counter: Counter[str]) -> list[tuple[str, ...]]:

@@ -6,11 +6,9 @@ and what a split needs to know of each row.
 """
 
 import hashlib
-import os
 import sqlite3
-import tempfile
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -21,7 +19,9 @@ from consumers.llm.endpoint import Endpoint
 from deploy.dataset import funnel_picture
 from deploy.dataset.card import FUNNEL, Contents, FileLine, card
 from deploy.dataset.columns import Column, Form, columns_of, has_row
+from deploy.dataset.folder import CARD, TEST, TRAIN, clear, names_of, publish, scratch
 from deploy.dataset.parquet import Writer, writer
+from deploy.dataset.rebuild import Generation, generations
 from deploy.dataset.split import Split, split
 from deploy.dataset.tally import Tally
 from deploy.streams.record_parts import texts_of
@@ -30,13 +30,11 @@ from deploy.streams.where import Where
 from stream.bus import Bus
 from stream.codec import decode
 from stream.config import suggestion
-from stream.errors import Fatal, WrongConfig
+from stream.errors import WrongConfig
 from stream.records import Record
 from stream.topics import DEAD, REJECTS, TOPICS, Topic
 
 ROW_GROUP_ROWS = 5_000
-CARD = "README.md"
-TRAIN, TEST = "train", "test"
 
 Row = dict[str, Any]
 
@@ -71,10 +69,6 @@ class Exported:
         return sum(self.splits.values())
 
 
-class ExportFailed(Fatal):
-    """The disk would not take the export; the files of an earlier one are as they were."""
-
-
 async def export_from(where: Where, topic: str, into: Path, wanted: Wanted) -> Exported:
     """Export a topic of a stream, with the stream's story on the card.
 
@@ -90,37 +84,22 @@ async def export(
     bus: Bus, topic: Topic, directory: Path, wanted: Wanted | None = None, told: Story | None = None
 ) -> Exported:
     """Write `topic` into `directory` as TOPIC.parquet, TOPIC.jsonl (or both for each split) and README.md. Each file
-    is replaced whole.
+    of an earlier export is replaced whole.
 
-    Raises:  WrongConfig when the directory cannot be made, or the topic not be had as wanted; ExportFailed; BadRecord
-             and NewerSchema from the records.
+    Raises:  WrongConfig when the directory cannot be made or holds files of others, or the topic cannot be had as
+             wanted; ExportFailed; BadRecord and NewerSchema from the records.
     """
     wanted = wanted or Wanted()
     columns = columns_of(topic, wanted.form)
-    with _scratch(directory) as work, closing(sqlite3.connect(work / "sorted")) as db:
+    line = await generations(bus) if told else []
+    with scratch(directory, names_of(topic.name)) as work, closing(sqlite3.connect(work / "sorted")) as db:
         # A scratch file: a crash leaves nothing to recover.
         db.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;")
         unique = "" if topic in (REJECTS, DEAD) else "UNIQUE"
         db.execute(f"CREATE TABLE record (key TEXT {unique}, value BLOB)")
         async for batch in bus.read(topic.name):
             db.executemany("INSERT OR REPLACE INTO record VALUES (?, ?)", [(s.key, s.value) for s in batch])
-        return _write(_Export(db, topic, columns, work, wanted, told), directory)
-
-
-@contextmanager
-def _scratch(directory: Path) -> Generator[Path]:
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        scratch = tempfile.TemporaryDirectory(prefix=".export-", dir=directory)
-    except OSError as err:
-        raise WrongConfig(f"{err.filename or directory} cannot be written: {err.strerror}") from err
-    with scratch as name:
-        try:
-            yield Path(name)
-        except OSError as err:
-            raise ExportFailed(f"{directory}: {err.strerror or err}") from err
-        except sqlite3.OperationalError as err:
-            raise ExportFailed(f"{directory}: {err}") from err
+        return _write(_Export(db, topic, columns, work, wanted, told, line), directory)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +112,7 @@ class _Export:
     work: Path  # where files are made, before they are put in their place
     wanted: Wanted
     told: Story | None
+    line: Sequence[Generation]
 
     def path(self, split: str, suffix: str) -> Path:
         name = f"{self.topic.name}-{split}" if self.wanted.test_share else self.topic.name
@@ -162,14 +142,15 @@ def _write(export: _Export, directory: Path) -> Exported:
         tally,
         drawn,
         export.told,
+        export.line,
         picture,
         export.wanted.prices,
         str(export.wanted),
     )
     (export.work / CARD).write_text(card(contents), encoding="utf-8")
     made = [*data, *([export.work / FUNNEL] if picture else []), export.work / CARD]
-    published = tuple(_publish(path, directory) for path in made)
-    _clear(directory, export.topic, {path.name for path in made})
+    published = publish(made, directory)
+    clear(directory, names_of(export.topic.name), made)
     return Exported({name: tally.rows[name] for name in splits}, published)
 
 
@@ -198,21 +179,6 @@ def _write_rows(export: _Export, splits: Sequence[str], drawn: Split | None) -> 
     return tally
 
 
-def _clear(directory: Path, topic: Topic, made: set[str]) -> None:
-    """Take away what an export with other options left: files that the new card does not speak of."""
-    names = (topic.name, f"{topic.name}-{TRAIN}", f"{topic.name}-{TEST}")
-    for name in (*(f"{name}.{suffix}" for name in names for suffix in ("parquet", "jsonl")), FUNNEL):
-        if name not in made:
-            (directory / name).unlink(missing_ok=True)
-
-
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _publish(path: Path, directory: Path) -> Path:
-    """Put a finished file in its place, so that no reader and no crash ever sees half of one."""
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-    return path.replace(directory / path.name)
