@@ -85,7 +85,8 @@ def dead(
     samples: Samples = 2,
     as_json: Json = False,
 ) -> None:
-    """Show the records that we failed, by stage and error, with samples. Exit 1 when there is one."""
+    """Show the records that we failed, by stage and error, with samples, and which were replayed since. Exit 1 when one
+    is open: it was not."""
     from deploy.streams import looking
 
     if run_async(looking.dead(find(directory, bus, namespace, config), stage, samples, as_json)):

@@ -105,15 +105,23 @@ async def begun(bus: Bus, recipe: Mapping[str, Any], remedy: str) -> bool:
 async def begin(bus: Bus, recipe: Mapping[str, Any], branched: RecipeText | None = None) -> None:
     """Store the recipe of a stream that has not begun; `branched` says where one was branched from another.
 
+    Raises:  as `check_named`.
+    """
+    check_named(recipe)
+    async with bus.appender("recipe") as appender:
+        name, text = str(recipe["name"]), canonical(recipe)
+        record = replace(branched, name=name, text=text) if branched else RecipeText(name, text, None)
+        await appender.append([Message(RECIPE.name, record.key, encode(record))])
+
+
+def check_named(recipe: Mapping[str, Any]) -> None:
+    """See that a stream can begin with a recipe.
+
     Raises:  WrongConfig when it names not all of its models: they could not be held to later.
     """
     unnamed = [name for name, stage in recipe["stages"].items() if stage.get("asks", {"model": ""})["model"] is None]
     if unnamed:
         raise WrongConfig(f"a stream begins with all its models named, {', '.join(unnamed)} have none: {NAME_A_MODEL}")
-    async with bus.appender("recipe") as appender:
-        name, text = str(recipe["name"]), canonical(recipe)
-        record = replace(branched, name=name, text=text) if branched else RecipeText(name, text, None)
-        await appender.append([Message(RECIPE.name, record.key, encode(record))])
 
 
 async def stored_recipe(bus: Bus, namespace: str | None = None) -> RecipeText | None:

@@ -112,7 +112,13 @@ async def _local(plan: Plan, stages: Sequence[StagePlan], directory: Path, stack
     """Start the server of the model that is in a directory, where a stage asks it."""
     if plan.local is None or not _asking(stages):
         return None
-    return await stack.enter_async_context(vllm_server(plan.local, Place(directory / VLLM_LOG)))
+    server = vllm_server(plan.local, Place(directory / VLLM_LOG))
+    try:
+        # A new bus comes into it only when the server answers.
+        await asyncio.to_thread(directory.mkdir, parents=True, exist_ok=True)
+    except OSError as err:
+        raise WrongConfig(f"{directory}: cannot be made: {err.strerror}") from err
+    return await stack.enter_async_context(server)
 
 
 async def _servers(plan: Plan, stages: Sequence[StagePlan], stack: AsyncExitStack) -> dict[Endpoint, LLMClient]:

@@ -12,7 +12,7 @@ from consumers.llm.endpoint import Endpoint
 from consumers.prompt import FewShot
 from deploy.planning import recipe as recipes
 from deploy.planning import settings
-from deploy.planning.effective import Asked, effective
+from deploy.planning.effective import NAME_A_MODEL, Asked, effective
 from deploy.planning.recipe import Recipe
 from deploy.planning.settings import Config
 from deploy.serving import checkpoint
@@ -106,7 +106,8 @@ def _endpoint(
         except ValueError as err:
             raise WrongConfig(f"--llm {flags.llm}: {err}") from err
     if named is not None and named not in config.llm:
-        message = f"no endpoint [llm.{named}] is there; {suggestion(named, list(config.llm))}"
+        cure = f"; {suggestion(named, list(config.llm))}" if config.llm else f": {NAME_A_MODEL.replace('NAME', named)}"
+        message = f"no endpoint [llm.{named}] is there{cure}"
         if document is None:
             raise WrongConfig(f"stage {stage}: {message}")
         refuse(message, [document], ("stages", stage, "llm"))

@@ -4,7 +4,7 @@ import logging
 import os
 import sys
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TextIO, cast
@@ -14,7 +14,7 @@ from rich.file_proxy import FileProxy
 
 from consumers.llm.usage import Usage
 from deploy.options import put_json, say
-from deploy.planning.effective import begin, begun, stored_recipe
+from deploy.planning.effective import begin, begun, check_named, stored_recipe
 from deploy.planning.pipeline import Pipeline, build
 from deploy.planning.plan import Plan
 from deploy.planning.recipe import StagePlan
@@ -106,21 +106,39 @@ def _secrets(plan: Plan) -> list[str]:
 
 @asynccontextmanager
 async def _opened(asked: Start) -> AsyncGenerator[tuple[Bus, Pipeline, Start]]:
-    """Open bus and pipeline. A stream begins only when all servers have answered, so that the name of a model which
-    is not there is never written down. The start is given as this namespace runs it."""
-    recipe = asked.plan.effective()
-    async with asked.where.open(create=True) as bus:
-        place = "--dir or --namespace" if isinstance(asked.where.bus, Path) else "--namespace"
-        goes_on = await begun(bus, recipe, f"Start it as before, or run the changed one in a new {place}")
-        start = _within(asked, await stored_recipe(bus))
-        async with build(start.plan, start.stages, start.where.folder) as pipeline:
-            wanted = wanted_by(start.plan.recipe)
-            await bus.create(wanted.topics, wanted.readers)
-            if goes_on:
-                await _tell_rest(bus, pipeline.specs)
-            else:
-                await begin(bus, recipe)
-            yield bus, pipeline, start
+    """Open bus and pipeline. A bus is made, and a stream begins, only when all servers have answered: what is refused
+    leaves nothing behind, and the name of a model which is not there is never written down. The start is given as
+    this namespace runs it."""
+    async with AsyncExitStack() as stack:
+        bus = await asked.where.enter(stack)
+        start = await _as_begun(bus, asked)
+        pipeline = await stack.enter_async_context(build(start.plan, start.stages, start.where.folder))
+        bus = bus or await stack.enter_async_context(asked.where.open(create=True))
+        goes_on = await _begun(bus, asked)  # asked anew: another process may have begun it since
+        wanted = wanted_by(start.plan.recipe)
+        await bus.create(wanted.topics, wanted.readers)
+        if goes_on:
+            await _tell_rest(bus, pipeline.specs)
+        else:
+            await begin(bus, asked.plan.effective())
+        yield bus, pipeline, start
+
+
+async def _as_begun(bus: Bus | None, asked: Start) -> Start:
+    """Return the start as a namespace runs it.
+
+    Raises:  WrongConfig for what it does not run; where no stream has begun, for what none begins with.
+    """
+    if bus is None or not await _begun(bus, asked):
+        check_named(asked.plan.effective())
+        return asked
+    return _within(asked, await stored_recipe(bus))
+
+
+async def _begun(bus: Bus, asked: Start) -> bool:
+    place = "--dir or --namespace" if isinstance(asked.where.bus, Path) else "--namespace"
+    remedy = f"Start it as before, or run the changed one in a new {place}"
+    return await begun(bus, asked.plan.effective(), remedy)
 
 
 def _within(asked: Start, stored: RecipeText | None) -> Start:

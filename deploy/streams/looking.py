@@ -18,6 +18,7 @@ from deploy.planning.effective import Difference, diff, stored_recipe
 from deploy.streams import report, samples
 from deploy.streams.funnel import Count, Funnel, funnel
 from deploy.streams.lineage import in_order, lineage
+from deploy.streams.names import check_names, check_stage
 from deploy.streams.outline import legs, outline
 from deploy.streams.where import Where
 from stream.audit import audit
@@ -25,7 +26,7 @@ from stream.bus import Bus
 from stream.config import suggestion
 from stream.errors import WrongConfig
 from stream.outcomes import StageSpec
-from stream.replay import Selection
+from stream.replay import Fate, Selection
 from stream.replay import replay as replay_inputs
 from stream.topics import DEAD, REJECTS
 
@@ -159,32 +160,40 @@ async def show(where: Where, record_id: str, as_json: bool) -> None:
 
 async def rejects(where: Where, stage: str | None, reason: str | None, count: int, as_json: bool) -> None:
     async with opened(where) as (bus, _):
+        await check_names(bus, stage, reason)
         groups = await samples.rejects(bus, stage, reason, count)
-    _print_groups(groups, [[(s.record_id, s.evidence) for s in g.samples] for g in groups], as_json)
-
-
-async def dead(where: Where, stage: str | None, count: int, as_json: bool) -> bool:
-    """Return whether there is one."""
-    async with opened(where) as (bus, _):
-        groups = await samples.dead(bus, stage, count)
-    _print_groups(groups, [[(s.record_id, s.error) for s in g.samples] for g in groups], as_json)
-    return bool(groups)
-
-
-def _print_groups(
-    groups: Sequence[samples.Group[Any]], shown: Sequence[Sequence[tuple[str, str]]], as_json: bool
-) -> None:
     if as_json:
         put_json(groups)
         return
-    out = report.console()
-    for group, lines in zip(groups, shown, strict=True):
-        out.print(f"{group.stage}: {group.reason}: {group.count:,}", style="bold")
-        for record_id, text in lines:
-            out.print(f"  {record_id}")
-            out.print(report.evidence(text))
+    for group in groups:
+        _print_group(group, f"{group.count:,}", [(s.record_id, s.evidence) for s in group.samples])
     if not groups:
         say("none")
+
+
+async def dead(where: Where, stage: str | None, count: int, as_json: bool) -> bool:
+    """Return whether one is open."""
+    async with opened(where) as (bus, specs):
+        await check_names(bus, stage)
+        groups = await samples.dead(bus, specs, stage, count)
+    is_open = any(group.fate is Fate.OPEN for group in groups)
+    if as_json:
+        put_json(groups)
+        return is_open
+    for group in groups:
+        many = f"{group.count:,} {group.fate.replace('_', ' ')}"
+        _print_group(group, many, [(s.record_id, s.error) for s in group.samples])
+    if not is_open:
+        say("none is open" if groups else "none")
+    return is_open
+
+
+def _print_group(group: samples.Group[Any], many: str, shown: Sequence[tuple[str, str]]) -> None:
+    out = report.console()
+    out.print(f"{group.stage}: {group.reason}: {many}", style="bold")
+    for record_id, text in shown:
+        out.print(f"  {record_id}")
+        out.print(report.evidence(text))
 
 
 async def holes(where: Where) -> list[str]:
@@ -195,8 +204,9 @@ async def holes(where: Where) -> list[str]:
 
 async def replay(where: Where, stage: str, dead: bool, reason: str | None, ids: Sequence[str]) -> int:
     """Append inputs of a stage again; return how many."""
+    selection = Selection(dead, reason, ids)
     async with opened(where) as (bus, specs):
         known = {spec.name: spec for spec in specs}
-        if stage not in known:
-            raise WrongConfig(f"the stream has no stage {stage}; {suggestion(stage, list(known))}")
-        return await replay_inputs(bus, known[stage], Selection(dead, reason, ids))
+        check_stage(bus, stage, known)  # before what has reasons: no replay takes what a source turned down
+        await check_names(bus, stage, reason)
+        return await replay_inputs(bus, known[stage], selection)

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from deploy.streams.branch import within
 from deploy.streams.outline import outline
 from deploy.streams.where import Where
 from stream.bus import Bus
+from stream.config import suggestion
+from stream.errors import WrongConfig
 from stream.outcomes import StageSpec
 from stream.stage import Fold
 from stream.topics import AUDIT, DEAD, JOB_TOPICS, RECIPE, REJECTS, TOPICS, Topic, full_name, state_topic
@@ -60,11 +63,11 @@ def _wanted(stages: Sequence[tuple[str, Topic, Topic, bool]]) -> Wanted:
     )
 
 
-async def _wanted_in(bus: Bus, recipe: str | None, config: Path | None) -> Wanted:
+async def _wanted_in(bus: Bus | None, recipe: str | None, config: Path | None) -> Wanted:
     """Return what a namespace has: by the recipe it runs, or by the one that flag or file name for it."""
     read, document = settings.read(config)
-    stored = await stored_recipe(bus)
-    if stored is not None and recipe is None:
+    stored = await stored_recipe(bus) if bus is not None else None
+    if bus is not None and stored is not None and recipe is None:
         return _wanted_by_specs(await outline(bus))
     loaded = recipes.load(recipe or read.recipe, document)
     return wanted_by(within(loaded, stored) if stored else loaded)
@@ -79,8 +82,10 @@ async def create(where: Where, recipe: str | None, config: Path | None) -> list[
 
     Raises:  WrongConfig for one that stands with another number of partitions than it must have.
     """
-    async with where.open(create=True) as bus:
-        wanted = await _wanted_in(bus, recipe, config)
+    async with AsyncExitStack() as stack:
+        bus = await where.enter(stack)
+        wanted = await _wanted_in(bus, recipe, config)  # what is refused makes no bus
+        bus = bus or await stack.enter_async_context(where.open(create=True))
         before = await bus.topics()
         topics = [*wanted.topics, *_jobs()]
         await bus.create(topics, wanted.readers)
@@ -99,9 +104,16 @@ class Line:
 
 
 async def listed(where: Where) -> list[Line]:
-    """Return the topics of a namespace, in the order of the stream."""
+    """Return the topics of a namespace, in the order of the stream.
+
+    Raises:  WrongConfig when it has none.
+    """
     async with where.open() as bus:
         found = await bus.topics()
+        if not found:
+            others = list(await bus.namespaces())
+            hint = suggestion(where.namespace, others) if others else "`seedstream topics create` makes them"
+            raise WrongConfig(f"namespace {where.namespace} has no topics; {hint}")
         lines: list[Line] = []
         for name in [name for name in TOPICS if name in found] + [name for name in found if name not in TOPICS]:
             starts, ends = await bus.starts(name), await bus.ends(name)

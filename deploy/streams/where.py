@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from deploy.planning import settings
 from deploy.planning.settings import Config
 from stream.bus import Bus
 from stream.embedded import Embedded
-from stream.errors import WrongConfig
+from stream.errors import BusMissing, WrongConfig
 from stream.kafka.security import KafkaConfig
 
 EXPECTED = "expected embedded:PATH or kafka://HOST:PORT[,HOST:PORT…]"
@@ -39,6 +39,14 @@ class Where:
         from stream.kafka.bus import Kafka  # here: aiokafka is loaded by those alone who use it
 
         return Kafka.open(f"kafka://{self.bus}", self.namespace, config=self.kafka)
+
+    async def enter(self, stack: AsyncExitStack) -> Bus | None:
+        """Open the bus, to be closed with `stack`; None where it is embedded and not made yet: what may still be
+        refused is to be looked at before it is. Raises as `open`."""
+        try:
+            return await stack.enter_async_context(self.open())
+        except BusMissing:
+            return None
 
     @property
     def copies(self) -> Path | None:

@@ -62,8 +62,11 @@ def prepare(path: Path, create: bool) -> None:
     """Make or check the file at `path`. Raises as `Embedded.open`."""
     try:
         there = path.exists()
+        in_the_way = None if there else next(filter(Path.is_file, path.parents), None)
     except OSError as err:  # a folder that may not be looked into, a name that is too long
         raise WrongConfig(f"{path.parent}: cannot be read: {err.strerror}") from err
+    if in_the_way is not None:
+        raise WrongConfig(f"{in_the_way} is a file: expected the folder of a stream, which holds {path.name}")
     if not there:
         if not create:
             raise BusMissing(f"{path.parent}: there is no bus here; `seedstream up --dir {path.parent}` makes one")

@@ -72,10 +72,19 @@ async def test_a_directory_that_cannot_be_looked_into_is_refused_by_name(tmp_pat
             pass
 
 
-async def test_a_directory_that_cannot_be_one_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("create", [True, False])
+@pytest.mark.parametrize("below", ["", "run", "run/deep"])
+async def test_a_file_where_a_folder_is_wanted_is_named_as_one(tmp_path: Path, below: str, create: bool) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(WrongConfig, match="file: cannot be made: "):
-        async with Embedded.open(tmp_path / "file"):
+    with pytest.raises(WrongConfig, match=r"/file is a file: expected the folder of a stream, which holds bus\.sqlite"):
+        async with Embedded.open(tmp_path / "file" / below, create=create):
+            pass
+
+
+async def test_a_directory_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere" / "else")
+    with pytest.raises(WrongConfig, match="link: cannot be made: "):
+        async with Embedded.open(tmp_path / "link"):
             pass
 
 

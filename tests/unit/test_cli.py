@@ -89,7 +89,7 @@ def test_what_is_not_there_yet_is_not_in_the_help(command: str, capsys: pytest.C
         (
             ["up", "--dir", "run", "--source", "code"],
             2,
-            "asks a model in seeds, concepts, instructions, responses: name",
+            "all its models named, seeds, concepts, instructions, responses have none: name a server with --llm URL",
         ),
         (["up", "--dir", "run", "--source", "code", "--llm", "http://x"], 2, "--llm http://x: name the model too"),
         (["up", "--dir", "run", "--llm", "localhost:1", "--model", "m"], 2, "expected a url such as http://localhost"),

@@ -12,11 +12,24 @@ from stream.bus import Cause
 from stream.errors import InUse, Permanent, WrongConfig
 from stream.outcomes import StageSpec
 from stream.records import Seed
-from stream.replay import Selection, replay
+from stream.replay import Fate, Selection, fates, replay
 from stream.stage import Map, Outcome, Reject
 from stream.stage import Reason as Runners
+from stream.topics import foreign
 from tests.audited import SPECS, feed, prepare, run_all
-from tests.stage_runs import INPUT, all_of, check_conserved, dead, emitted, memory_bus, rejects, running, seeds, spec
+from tests.stage_runs import (
+    INPUT,
+    OUTPUT,
+    all_of,
+    check_conserved,
+    dead,
+    emitted,
+    memory_bus,
+    rejects,
+    running,
+    seeds,
+    spec,
+)
 from tests.stream_fakes import Disk, MemoryBus
 
 REASON = Runners.ALREADY_KEPT
@@ -81,7 +94,7 @@ def key(number: int) -> str:
         (Selection(dead=True, reason="already_kept"), [1, 2, 3, 4]),
         (Selection(ids=[key(2), key(4)]), [2, 4]),
         (Selection(ids=["part 1"]), [3, 4]),
-        (Selection(ids=[key(0), key(5), "unknown"]), []),
+        (Selection(ids=[key(0), key(5)]), []),
         (Selection(dead=True, ids=[key(3)]), [1, 2, 3]),
     ],
     ids=lambda value: "" if isinstance(value, list) else repr(value),
@@ -107,6 +120,52 @@ async def test_the_second_life_goes_through_the_stage_and_nothing_is_replayed_tw
     assert await replay(stream.bus, stream.stage, everything) == 0
     assert sorted(await emitted(stream.bus)) == list(range(10))
     await check_conserved(stream.bus, stream.stage)
+
+
+@pytest.mark.parametrize("unknown", [["zzz"], [key(1)[:12]], ["zzz", "yyy"]])
+async def test_an_id_of_nothing_that_the_stage_has_seen_is_refused_and_nothing_is_appended(
+    stream: Stream, unknown: list[str]
+) -> None:
+    with pytest.raises(WrongConfig, match=rf"the id {', '.join(unknown)}: expected whole ids"):
+        await replay(stream.bus, stream.stage, Selection(dead=True, ids=[key(3), *unknown, "part 1"]))
+    assert len(await all_of(stream.bus, INPUT.name)) == 10
+
+
+async def test_an_id_that_has_nothing_left_to_replay_is_known_all_the_same(stream: Stream) -> None:
+    assert await replay(stream.bus, stream.stage, Selection(ids=[key(1)])) == 1
+    assert await replay(stream.bus, stream.stage, Selection(ids=[key(1)])) == 0
+
+
+async def test_the_open_dead_letters_are_those_that_a_replay_would_take(stream: Stream) -> None:
+    async def failed() -> dict[int, Fate]:
+        positions = [(letter.topic, letter.partition, letter.offset) for letter in await dead(stream.bus)]
+        return {offset: fate for (_, _, offset), fate in (await fates(stream.bus, stream.stage, positions)).items()}
+
+    assert await failed() == {1: Fate.OPEN, 2: Fate.OPEN}
+    assert await replay(stream.bus, stream.stage, Selection(ids=[key(1)])) == 1
+    assert await failed() == {1: Fate.REPLAYED, 2: Fate.OPEN}
+    await stream.run(1)  # it fails again, at its new position
+    assert await failed() == {1: Fate.REPLAYED, 2: Fate.OPEN, 10: Fate.OPEN}
+    assert await replay(stream.bus, stream.stage, Selection(dead=True)) == 2
+    assert set((await failed()).values()) == {Fate.REPLAYED}
+
+
+async def test_what_was_pruned_is_open_no_more_and_what_was_replayed_stays_so(stream: Stream) -> None:
+    await replay(stream.bus, stream.stage, Selection(ids=[key(1)]))
+    positions = [(INPUT.name, 0, 1), (INPUT.name, 0, 2)]
+    await stream.bus.delete_before(INPUT.name, {0: 5})
+    found = await fates(stream.bus, stream.stage, positions)
+    assert [found[position] for position in positions] == [Fate.REPLAYED, Fate.INPUT_PRUNED]
+    assert await replay(stream.bus, stream.stage, Selection(dead=True)) == 0
+
+
+async def test_what_the_parent_has_replayed_lives_on_in_a_branch_that_reads_it_too(stream: Stream) -> None:
+    branch, theirs = MemoryBus(stream.bus.disk, "v2"), foreign(INPUT, "main")
+    stage = StageSpec(stream.stage.name, theirs, OUTPUT, stream.stage.shape)
+    failed = [(theirs.name, 0, 1), (theirs.name, 0, 2)]
+    await replay(stream.bus, stream.stage, Selection(ids=[key(1)]))
+    found = await fates(branch, stage, failed)
+    assert [found[position] for position in failed] == [Fate.REPLAYED, Fate.OPEN]
 
 
 async def test_what_fails_again_can_be_replayed_again_from_its_new_position(stream: Stream) -> None:

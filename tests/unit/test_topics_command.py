@@ -91,3 +91,18 @@ def test_each_stage_has_progress_on_what_it_reads() -> None:
     wanted = wanted_by(recipe.load("selfcodealign"))
     assert wanted.readers["functions"] == "files" and wanted.readers["examples"] == "executions"
     assert len(wanted.readers) == 9
+
+
+def test_a_namespace_without_topics_is_refused_with_those_that_have_some(tmp_path: Path, capsys: SAID) -> None:
+    where = ("--dir", tmp_path / "run")
+    assert said(capsys, "topics", "create", *where)[0] == 0
+    assert said(capsys, "topics", "list", *where)[0] == 0
+    for namespace, known in (("mian", "did you mean main?"), ("v2", "expected one of main")):
+        assert run([str(word) for word in ("topics", "list", *where, "--namespace", namespace)]) == 2
+        assert capsys.readouterr() == ("", f"seedstream: namespace {namespace} has no topics; {known}\n")
+
+
+def test_what_cannot_be_created_makes_no_bus(tmp_path: Path, capsys: SAID) -> None:
+    for wrong in (("--recipe", "none"), ("--recipe", tmp_path / "none.toml")):
+        assert said(capsys, "topics", "create", "--dir", tmp_path / "run", *wrong) == (2, [])
+    assert list(tmp_path.iterdir()) == []
