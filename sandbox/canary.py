@@ -10,7 +10,7 @@ Runs in the sandboxed interpreter: `_ast` is compiled into it, `ast` would cost 
 
 import _ast
 
-from sandbox.silence import silenced
+from sandbox.silence import silenced, tests
 from sandbox.statements import blocks, is_assertion
 
 
@@ -38,12 +38,22 @@ def plant(tree: _ast.Module, nonce: bytes) -> None:
     passed = parse(f"{passes}.add(1)".encode(), "canary").body[0]
     failed = parse(f"{failures}.add(1)".encode(), "canary").body[0]
     assert isinstance(failed, _ast.Expr)
-    found = blocks(tree)
-    for assertion in silenced(found):
+    for assertion in silenced(tree):
         assertion.test = _ast.BoolOp(_ast.Or(), [assertion.test, failed.value], **_place(assertion.test))
-    for block in found:
+    for function, kind in tests(tree):
+        function.body = _told(function.body, kind, failures)
+    for block in blocks(tree):
         block[:] = [part for s in block for part in ((s, passed) if is_assertion(s) else (s,))]
     tree.body += parse(f"assert not {passes} or {failures}".encode(), "canary").body
+
+
+def _told(body: list[_ast.stmt], kind: str, failures: str) -> list[_ast.stmt]:
+    """Return a function's body so that it tells of what leaves it. Its docstring stays the first statement."""
+    telling = parse(f"try: pass\nexcept {kind}:\n    {failures}.add(1)\n    raise".encode(), "canary").body[0]
+    assert isinstance(telling, _ast.Try)
+    has_docstring = isinstance(body[0], _ast.Expr) and isinstance(body[0].value, _ast.Constant)
+    telling.body = body[has_docstring:]
+    return [*body[:has_docstring], telling]
 
 
 def _place(of: _ast.expr) -> dict[str, int]:

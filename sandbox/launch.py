@@ -19,7 +19,7 @@ from typing import Protocol
 from sandbox import rootfs, seccomp
 from sandbox.limits import Limits
 from sandbox.verdict import SandboxBroken, Tier
-from sandbox.wire import Ending, Job, unpack
+from sandbox.wire import CANARY_TIMES, Ending, Job, unpack
 
 _CHILD = str(Path(__file__).with_name("child.py"))
 
@@ -87,7 +87,8 @@ class NamespaceLauncher:
 
     def _job(self, source: bytes, nonce: bytes) -> Job:
         limits = self._limits
-        cpu_s = int(limits.cpu_s) + 2  # the kernel's backstop; the supervisor decides on fractions
+        # The kernel's backstop, also for the canary, which has more; the supervisor decides, on fractions.
+        cpu_s = int(CANARY_TIMES * limits.cpu_s) + 2
         return Job(
             source=source,
             nonce=nonce,
@@ -123,7 +124,7 @@ class NamespaceLauncher:
         )
 
     async def _ended(self, process: subprocess.Popen[bytes]) -> None:
-        allowed_s = 2 * self._limits.wall_s + _START_UP_S  # the run and its canary
+        allowed_s = (1 + CANARY_TIMES) * self._limits.wall_s + _START_UP_S  # the run and its canary
         try:
             await asyncio.wait_for(_exit_of(process), allowed_s)
         except TimeoutError as error:

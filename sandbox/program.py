@@ -15,7 +15,7 @@ import sys
 from types import CodeType
 
 from sandbox import canary as canaries
-from sandbox import linux, namespaces, silence
+from sandbox import linux, namespaces, unseen
 from sandbox.describe import describe
 from sandbox.wire import Job, Kind
 
@@ -107,7 +107,7 @@ def _compile(source: bytes, nonce: bytes | None) -> CodeType | None:
             passed, failed = set[int](), set[int]()
             for name, mark in zip(canaries.marks(nonce), (passed, failed), strict=True):
                 setattr(builtins, name, mark)
-            silence.note(failed, source)
+            unseen.note(failed, source)
             canaries.plant(tree, nonce)
         return compile(tree, FILE, "exec", dont_inherit=True)
     finally:

@@ -5,9 +5,9 @@ import _ast
 _FUNCTIONS = _ast.FunctionDef | _ast.AsyncFunctionDef | _ast.ClassDef
 
 
-def blocks(*roots: _ast.AST, functions: bool = True) -> list[list[_ast.stmt]]:
-    """Every list of statements below some nodes; not those of functions and classes, where `functions` is false.
-    Expressions hold none, so they are not looked into."""
+def blocks(*roots: _ast.AST, functions: bool = True, deep: bool = True) -> list[list[_ast.stmt]]:
+    """Every list of statements below some nodes; not those of functions and classes, where `functions` is false; of
+    statements inside only where `deep`. Expressions hold none, so they are not looked into."""
     found: list[list[_ast.stmt]] = []
     waiting = [*roots]
     while waiting:
@@ -18,7 +18,7 @@ def blocks(*roots: _ast.AST, functions: bool = True) -> list[list[_ast.stmt]]:
             block: list[_ast.stmt] | None = getattr(node, field, None)
             if block:
                 found.append(block)
-                waiting += block
+                waiting += block if deep else ()
         for field in ("handlers", "cases"):
             waiting += getattr(node, field, ())
     return found

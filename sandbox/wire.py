@@ -7,6 +7,9 @@ or `collections` would each cost it 1 to 16 ms of CPU, so here and in the other 
 import marshal
 import struct
 
+CANARY_TIMES = 2.0
+"""What a canary may take of the limits on time: it notes each assertion. The run alone decides what is too slow."""
+
 
 class Kind:
     """What a program's own record says: `BEGUN` once it is confined, then the nonce of the run and how it ended.
