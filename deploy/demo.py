@@ -7,6 +7,7 @@ With the lab model, which is shipped, served by vLLM here and trained on what it
 import asyncio
 import os
 import re
+import signal
 import sys
 import sysconfig
 from pathlib import Path
@@ -133,7 +134,14 @@ async def seedstream(*arguments: str) -> int:
     """Run a command as a user would, on this terminal, and return its exit code."""
     print("$ seedstream", *arguments, flush=True)
     process = await asyncio.create_subprocess_exec(SEEDSTREAM, *arguments)
-    return await process.wait()
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGINT, lambda: None)  # from a terminal it comes to the command too
+    loop.add_signal_handler(signal.SIGTERM, process.terminate)
+    try:
+        return await process.wait()
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)
+        loop.remove_signal_handler(signal.SIGTERM)
 
 
 if __name__ == "__main__":

@@ -97,13 +97,14 @@ def parse(text: str, name: str = "<text>") -> Document:
 
 
 def placed(document: Document, folder: Path, keys: Sequence[str]) -> Document:
-    r"""Return the document with the paths among the values of `keys`, those with a "/", taken from `folder`.
+    r"""Return the document with the paths among the values of `keys`, those with a "/" or of a TOML file, taken from
+    `folder`.
 
     >>> placed(parse('a = "./x"\nb = "y"\n'), Path("in"), ("a", "b", "c")).data
     {'a': 'in/x', 'b': 'y'}
     """
-    found = {key: value for key in keys if isinstance(value := document.data.get(key), str) and "/" in value}
-    paths = {key: str(folder / value) for key, value in found.items()}
+    found = {key: value for key in keys if isinstance(value := document.data.get(key), str)}
+    paths = {key: str(folder / value) for key, value in found.items() if "/" in value or value.endswith(".toml")}
     return dataclasses.replace(document, data={**document.data, **paths})
 
 

@@ -4,20 +4,24 @@ It goes into topic `recipe` when a stream begins; a later start with another one
 that no topic ever holds a mixture. Where and how fast the work is done (URLs, slots, windows) is no part of it.
 """
 
+import asyncio
 import json
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import msgspec
 
 from deploy.planning.recipe import Recipe, StagePlan
-from stream.bus import Bus, Message
+from stream.bus import Appender, Bus, Message
 from stream.codec import decode, encode
-from stream.errors import WrongConfig
+from stream.errors import InUse, WrongConfig
 from stream.records import RecipeText
 from stream.topics import RECIPE, foreign
 
+OWNED_S = 10.0  # how long another process may take to begin a stream
 SHOWN = 5  # differences that a refusal prints
 NAME_A_MODEL = "name a server with --llm URL --model M, or as [llm.NAME] in a --config file"
 
@@ -102,16 +106,37 @@ async def begun(bus: Bus, recipe: Mapping[str, Any], remedy: str) -> bool:
     return True
 
 
-async def begin(bus: Bus, recipe: Mapping[str, Any], branched: RecipeText | None = None) -> None:
-    """Store the recipe of a stream that has not begun; `branched` says where one was branched from another.
+async def begin(
+    bus: Bus, recipe: Mapping[str, Any], branched: RecipeText | None = None, remedy: str = "Another process began it"
+) -> None:
+    """Store the recipe of a stream that has not begun; `branched` says where one was branched from another. Where
+    another process has begun it since, see that it did so with this recipe.
 
-    Raises:  as `check_named`.
+    Raises:  as `check_named` and `begun`.
     """
     check_named(recipe)
-    async with bus.appender("recipe") as appender:
+    async with _owned(bus) as appender:
+        if await begun(bus, recipe, remedy):
+            return
         name, text = str(recipe["name"]), canonical(recipe)
         record = replace(branched, name=name, text=text) if branched else RecipeText(name, text, None)
         await appender.append([Message(RECIPE.name, record.key, encode(record))])
+
+
+@asynccontextmanager
+async def _owned(bus: Bus) -> AsyncGenerator[Appender]:
+    """Own the name under which recipes are written. Workers that are started together all want it, for a moment."""
+    async with AsyncExitStack() as stack:
+        give_up_s = time.monotonic() + OWNED_S
+        while True:
+            try:
+                appender = await stack.enter_async_context(bus.appender("recipe"))
+                break
+            except InUse:
+                if time.monotonic() >= give_up_s:
+                    raise
+                await asyncio.sleep(0.05)
+        yield appender
 
 
 def check_named(recipe: Mapping[str, Any]) -> None:

@@ -67,6 +67,6 @@ def read(path: Path | None) -> tuple[Config, Document | None]:
     """
     if path is None:
         return Config(), None
-    document = training_placed(config.placed(config.read(path), path.parent, ("prompts",)), path.parent)
+    document = training_placed(config.placed(config.read(path), path.parent, ("prompts", "recipe")), path.parent)
     document = bus_placed(document, path.parent)
     return config.convert(document.data, Config, [document]), document

@@ -120,7 +120,7 @@ async def _opened(asked: Start) -> AsyncGenerator[tuple[Bus, Pipeline, Start]]:
         if goes_on:
             await _tell_rest(bus, pipeline.specs)
         else:
-            await begin(bus, asked.plan.effective())
+            await begin(bus, asked.plan.effective(), remedy=_remedy(asked))
         yield bus, pipeline, start
 
 
@@ -136,9 +136,12 @@ async def _as_begun(bus: Bus | None, asked: Start) -> Start:
 
 
 async def _begun(bus: Bus, asked: Start) -> bool:
+    return await begun(bus, asked.plan.effective(), _remedy(asked))
+
+
+def _remedy(asked: Start) -> str:
     place = "--dir or --namespace" if isinstance(asked.where.bus, Path) else "--namespace"
-    remedy = f"Start it as before, or run the changed one in a new {place}"
-    return await begun(bus, asked.plan.effective(), remedy)
+    return f"Start it as before, or run the changed one in a new {place}"
 
 
 def _within(asked: Start, stored: RecipeText | None) -> Start:

@@ -12,14 +12,14 @@ import msgspec
 from deploy.options import put_json, say
 from deploy.planning import recipe as recipes
 from deploy.planning import settings
-from deploy.planning.effective import stored_recipe
+from deploy.planning.effective import diff, effective, stored_recipe
 from deploy.signals import EXIT_INTERRUPTED, Interrupted, cancelled_by_signals
 from deploy.streams.where import Where
 from deploy.training.view import View
 from stream import config
 from stream.config import Document
 from stream.errors import WrongConfig
-from stream.records import Model
+from stream.records import Model, RecipeText
 from trainer import publish
 from trainer.hyperparameters import Train
 from trainer.job import Request, train
@@ -37,9 +37,9 @@ class Flags:
     rebuild: Path | None = None  # its hyper-parameters stand in place of the recipe's
 
 
-def hyperparameters(flags: Flags, running: str | None) -> Train:
-    """Return the table [train] with the flags over it. `running` is the name of the recipe that the stream runs: it is
-    taken where neither flag nor config names another one.
+def hyperparameters(flags: Flags, running: RecipeText | None) -> Train:
+    """Return the table [train] with the flags over it. `running` is the recipe that the stream runs: it is taken by its
+    name, where neither flag nor config names another one.
 
     Raises:  WrongConfig naming flag, or file, line and key.
     """
@@ -49,15 +49,22 @@ def hyperparameters(flags: Flags, running: str | None) -> Train:
     else:
         read, document = settings.read(flags.config)
         named = flags.recipe or (read.recipe if document is not None and "recipe" in document.data else None)
-        if named is None and running is not None and running not in recipes.names():
-            say(f"the stream runs recipe {running}, which is a file: name it with --recipe to train as it says")
-        found = recipes.load(named or (running if running in recipes.names() else read.recipe), document).train
+        built_in = running.name if running is not None and running.name in recipes.names() else None
+        if named is None and running is not None and (built_in is None or _differs(running, built_in)):
+            say(f"the stream runs a {running.name} of its own: name it with --recipe or --config to train as it says")
+        found = recipes.load(named or built_in or read.recipe, document).train
     over: dict[str, Any] = {}
     for text in flags.settings:
         over = config.merge(over, setting(text))
     over |= {key: value for key, value in (("base", flags.base), ("method", flags.method)) if value is not None}
     table = config.merge(msgspec.to_builtins(found), over)
     return config.convert(table, Train, [Document("the command line", "", {"train": over})], ("train",))
+
+
+def _differs(running: RecipeText, name: str) -> bool:
+    """Whether a stream runs other parameters than the built-in recipe of this name: a changed copy keeps the name."""
+    found = diff(json.loads(running.text), effective(recipes.load(name), {}, {}))
+    return any(".params." in difference.key or difference.key in {"seed", "source"} for difference in found)
 
 
 def setting(text: str) -> Mapping[str, Any]:
@@ -109,7 +116,7 @@ async def _train(where: Where, flags: Flags, order: Order) -> Model:
     # Pairs of the user's own need no stream; whatever else is trained on stands in one.
     async with where.open(create=order.data is not None) as bus:
         recipe = await stored_recipe(bus)
-        wanted = hyperparameters(flags, recipe.name if recipe else None)
+        wanted = hyperparameters(flags, recipe)
         if order.data is not None and wanted.method != "dpo":
             raise WrongConfig("--data holds preference pairs: give --method dpo with it")
         view = View()

@@ -12,7 +12,7 @@ from deploy.planning.effective import stored_recipe
 from deploy.signals import Interrupted, cancelled_by_signals
 from deploy.training.view import Pace, View, line
 from stream.bus import Bus
-from stream.errors import Fatal, InUse, WrongConfig
+from stream.errors import Fatal, InUse, Unavailable, WrongConfig
 from stream.records import Model
 from stream.tasks import cancelled
 from trainer import base, job
@@ -85,6 +85,8 @@ class Beside:
                     log.info("model %s of %d examples: %s", model.model_id[:12], model.manifest.keys, model.directory)
             except InUse as err:
                 log.info("not training now: %s", err)
+            except Unavailable as err:  # the stages wait for it too; what is there to train on will be there then
+                log.warning("not training now: %s", err)
             except Fatal as err:
                 log.error("the trainer stops, the stages go on: %s", err)
                 self._failed = err

@@ -45,6 +45,7 @@ class KafkaLease:
         self._end = progress.watermark  # no record below it is left at the broker
         self._fresh = max(progress.done, default=progress.watermark - 1) + 1  # nothing from here on is finished
         self._held: deque[Stored] = deque()  # got from the broker, not yet handed out
+        self._away = False
         self._told = progress.watermark  # the position that the last fetch returned with
         self._committed = progress
         self._doubt: Progress | None = None  # of a commit whose fate is not known
@@ -78,7 +79,19 @@ class KafkaLease:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(POLL_S):
                         await self._moved.wait()
-            self._place.raise_if_down()
+            if self._back():
+                return ()
+
+    def _back(self) -> bool:
+        """Whether the brokers answer again, where the last fetch had to say that they do not: an answer, though it
+        holds no record, for who waits for one.
+
+        Raises:  BrokerDown while none answers.
+        """
+        was_away, self._away = self._away, True
+        self._place.raise_if_down()
+        self._away = False
+        return was_away
 
     async def _poll(self, limit: int) -> None:
         """Wait for records, a while. Whoever cancels it loses none: they are put by without another await."""

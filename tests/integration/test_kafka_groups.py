@@ -14,7 +14,7 @@ from aiokafka.protocol.group import LeaveGroupRequest
 
 from deploy.local_kafka import LocalKafka
 from stream.bus import Gone, Lease
-from stream.errors import WrongConfig
+from stream.errors import BrokerDown, WrongConfig
 from stream.kafka import group as group_file
 from stream.kafka.admin import Admin
 from stream.kafka.bus import Kafka
@@ -24,7 +24,7 @@ from stream.kafka.place import Place
 from stream.kafka.security import KafkaConfig
 from stream.progress import Progress
 from stream.topics import DEAD, REJECTS, TOPICS
-from tests.contract.steps import INPUT, READERS, STAGE, all_of, append, inputs
+from tests.contract.steps import INPUT, READERS, STAGE, all_of, append, inputs, leased
 
 PATIENCE_S = 20
 ANSWER_S = 10  # within which a user is told
@@ -161,6 +161,21 @@ async def test_who_waits_to_join_says_so_once(caplog: pytest.LogCaptureFixture):
         await group.close()
     [record] = [record for record in caplog.records if record.name == "stream.kafka.group"]
     assert record.getMessage().startswith(f"{STAGE} waits for its group: kafka://127.0.0.1:{port}: ")
+
+
+async def test_who_waits_for_records_hears_that_the_brokers_are_back_also_where_there_is_none(
+    kafka: LocalKafka, namespace: str
+):
+    async with opened(kafka, namespace) as bus, leased(bus) as [lease]:
+        looking = asyncio.create_task(lease.fetch(1))
+        await asyncio.sleep(0)
+        bus._place.down = "no broker answers"
+        with pytest.raises(BrokerDown, match="no broker answers"):
+            await asyncio.wait_for(looking, PATIENCE_S)
+        bus._place.down = None
+        assert await asyncio.wait_for(lease.fetch(1), PATIENCE_S) == ()
+        await append(bus, inputs(1))
+        assert len(await asyncio.wait_for(lease.fetch(1), PATIENCE_S)) == 1
 
 
 async def add_partitions(kafka: LocalKafka, topic: str, count: int) -> None:

@@ -1,6 +1,8 @@
 """Recipes: checked whole, with the line of what is wrong; merged by `extends` and by the config file; compared."""
 
+import asyncio
 import json
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -145,6 +147,19 @@ async def test_a_stream_keeps_the_recipe_it_began_with(tmp_path: Path):
         unnamed = {name: Asked("p" * 64) for name in ASKED}
         assert await begun(bus, effective(base, unnamed, {"humaneval.jsonl": "h"}), "") is True
         assert (await bus.ends(RECIPE.name)) == {0: 1}
+
+
+async def test_of_processes_that_begin_a_stream_at_once_with_other_recipes_one_begins_it(tmp_path: Path):
+    one = effective(recipe.load("selfcodealign"), ASKED, {})
+    other = effective(recipe.load("selfcodealign"), ASKED, {"humaneval.jsonl": "h"})
+    async with AsyncExitStack() as opened:
+        buses = [await opened.enter_async_context(Embedded.open(tmp_path, "main")) for _ in range(6)]
+        await buses[0].create([RECIPE])
+        begins = (begin(bus, (one, other)[n % 2]) for n, bus in enumerate(buses))
+        ended = await asyncio.gather(*begins, return_exceptions=True)
+        assert [error is None for error in ended].count(True) == 3
+        assert all(error is None or isinstance(error, WrongConfig) for error in ended)
+        assert await buses[0].ends(RECIPE.name) == {0: 1}
 
 
 async def test_a_stream_begins_only_with_all_its_models_named(tmp_path: Path):

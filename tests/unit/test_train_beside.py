@@ -15,7 +15,7 @@ from deploy.training import beside as train_beside
 from deploy.training.beside import Beside, Trigger, beside, check
 from stream.bus import Bus, Message, Stored
 from stream.embedded import Embedded
-from stream.errors import Fatal, InUse, WrongConfig
+from stream.errors import BrokerDown, Fatal, InUse, WrongConfig
 from stream.records import Manifest, Model, ModelId, RecipeText
 from stream.topics import TOPICS
 from trainer import job
@@ -198,6 +198,29 @@ async def test_a_training_that_fails_ends_the_trainer_and_is_raised_when_the_run
         assert len(trainings.asked) == 1
         with pytest.raises(TrainingFailed, match="no memory"):
             beside_it.raise_failure()
+
+
+async def test_while_the_bus_is_away_the_trainer_waits_and_then_goes_on(
+    trainings: Trainings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr(train_beside, "LOOK_S", 0.001)
+    noted, looks = asyncio.Event(), iter(range(3))
+    holds = Trigger.holds
+
+    async def away_at_first(self: Trigger, now_s: float) -> bool:
+        if next(looks, None) is not None:
+            raise BrokerDown("no broker answers")
+        return await holds(self, now_s)
+
+    monkeypatch.setattr(Trigger, "holds", away_at_first)
+    async with stream(tmp_path) as bus:
+        await send(bus, 10)
+        async with beside(bus, Train(base="base", trigger=RULE), tmp_path, lambda line: line or noted.set()) as it:
+            await asyncio.wait_for(noted.wait(), 10)
+            assert it is not None
+            it.raise_failure()
+    assert len(trainings.asked) == 1
+    assert caplog.messages.count("not training now: no broker answers") == 3
 
 
 async def test_another_trainer_is_waited_for_and_one_that_overtook_makes_it_begin_anew(

@@ -69,6 +69,13 @@ def test_a_number_that_no_run_could_live_with_is_refused_by_its_key(tmp_path: Pa
         settings.read(config(tmp_path, text))
 
 
+@pytest.mark.parametrize("recipe", ["mine.toml", "./mine.toml", "a/mine.toml"])
+def test_a_recipe_that_a_config_names_by_its_file_stands_beside_it(tmp_path: Path, recipe: str) -> None:
+    read, _ = settings.read(config(tmp_path, f'recipe = "{recipe}"\n'))
+    assert Path(read.recipe) == tmp_path / recipe
+    assert settings.read(config(tmp_path, 'recipe = "lab"\n'))[0].recipe == "lab"
+
+
 def test_paths_in_the_config_file_are_relative_to_its_folder(tmp_path: Path) -> None:
     path = config(tmp_path, 'bus = "embedded:run"\n[kafka]\ntls = true\nca = "ca.pem"\n')
     assert find(None, None, "main", path).bus == tmp_path / "run"
