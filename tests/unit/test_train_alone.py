@@ -24,7 +24,7 @@ def test_a_changed_copy_that_keeps_the_name_of_a_built_in_recipe_is_to_be_named(
     path = copy("selfcodealign", tmp_path / "mine")
     hyperparameters(Flags(base="b"), stored(str(path)))
     assert capsys.readouterr().err == ""
-    changed = path.read_text().replace("\nseed = 3407", "\nseed = 77", 1).replace("\nepochs = 4.0", "\nepochs = 9.0")
+    changed = path.read_text().replace("\nseed = 3407", "\nseed = 77", 1).replace("\nepochs = 4 ", "\nepochs = 9 ")
     path.write_text(changed)
     assert hyperparameters(Flags(base="b"), stored(str(path))).epochs != 9.0
     assert capsys.readouterr().err == HINT
