@@ -114,7 +114,7 @@ class View:
 def waiting(stats: Sequence[StageStats]) -> list[str]:
     """Return why stages wait, each reason once.
 
-    >>> waiting([StageStats("a", waiting="http://x refused"), StageStats("b", waiting="http://x refused")])
+    >>> waiting([StageStats(name, waits={0: "http://x refused"}) for name in ("a", "b")])
     ['a, b waiting: http://x refused']
     """
     reasons: dict[str, list[str]] = {}

@@ -89,7 +89,7 @@ async def refused(guarded: Guarded, cases: dict[str, tuple[list[str], int, str]]
     answered, *found = await asyncio.gather(
         timed("topics", "list", "--bus", guarded.url("PLAINTEXT")), *(timed(*case[0]) for case in cases.values())
     )
-    assert answered[0] == 0, answered
+    assert answered[0] == 2 and "namespace main has no topics" in answered[2], answered  # a broker's answer, in time
     allowed_s = limit_s(answered[3])
     for (name, (_, code, said)), (got, out, err, wall_s) in zip(cases.items(), found, strict=True):
         print(f"{name}: exit {got} after {wall_s:.1f} s (one that is answered: {answered[3]:.1f} s): {err.strip()}")

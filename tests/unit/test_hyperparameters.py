@@ -32,7 +32,7 @@ def test_a_table_is_read_with_its_tables():
     ("line", "message"),
     [
         ("learning_rate = 0", "learning_rate must be above 0, got 0"),
-        ("learning_rate = nan", "learning_rate must be above 0, got nan"),
+        ("learning_rate = nan", "learning_rate: expected a finite number, got nan"),
         ("epochs = -1", "epochs must be above 0"),
         ("warmup_ratio = 1.0", "warmup_ratio must be from 0 to under 1"),
         ("batch = 0", "batch must be at least 1"),

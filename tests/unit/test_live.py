@@ -32,8 +32,8 @@ USED = Usage(requests=3, prompt_tokens=12_000, completion_tokens=3_000, cost=1.5
 def view(used: Usage = USED) -> View:
     stats = [
         StageStats("files", read=1_200, emitted=1_190),
-        StageStats("seeds", read=40, emitted=30, dead=2, in_flight=7, lag=1_150, waiting="http://x refused"),
-        StageStats("concepts", waiting="http://x refused"),
+        StageStats("seeds", read=40, emitted=30, dead=2, in_flight=7, lag=1_150, waits={0: "http://x refused"}),
+        StageStats("concepts", waits={0: "http://x refused"}),
     ]
     stats[1].rejected["not_good"] = 8
     return View(stats, lambda: used)
