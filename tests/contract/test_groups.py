@@ -2,12 +2,12 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 
 import pytest
 
 from stream.bus import Bus, Gone, Lease
-from stream.errors import LeaseLost
+from stream.errors import LeaseLost, Unavailable
 from stream.progress import Progress, Window
 from tests.contract.buses import Harness
 from tests.contract.steps import (
@@ -150,6 +150,17 @@ async def test_a_lease_that_is_wanted_fetches_no_more_and_commits_until_it_is_re
     await check_once(bus, everything=False)
 
 
+async def tried_again(step: Callable[[], Awaitable[object]]) -> None:
+    """Take a step as the runner does: until it is answered. A broker that is taking a name from one owner for another
+    (Kafka 4.3) may fail to answer the first one."""
+    while True:
+        try:
+            await step()
+            return
+        except Unavailable:
+            await asyncio.sleep(0.01)
+
+
 async def test_through_any_number_of_changes_each_input_has_one_outcome(shared: Harness, bus: Bus) -> None:
     """Members come and go; each works on what it holds, and is interrupted anywhere."""
     await append(bus, inputs(200))
@@ -161,7 +172,7 @@ async def test_through_any_number_of_changes_each_input_has_one_outcome(shared: 
                 records = await lease.fetch(3)
                 window.deliver(stored.offset for stored in records)
                 window.advance(lease.position)
-                await process(lease, window, records)
+                await tried_again(lambda: process(lease, window, records))  # noqa: B023 - called here
         lease.release()
 
     async def member(bus: Bus, group: asyncio.TaskGroup) -> None:

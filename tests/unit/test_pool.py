@@ -77,7 +77,8 @@ async def test_a_worker_that_dies_fails_its_own_task_alone(pool: Pool, how: sign
         pool.call(end, how), *(pool.call(double, n) for n in range(10)), return_exceptions=True
     )
     assert isinstance(dying, WorkerDied)
-    assert how.name in str(dying)
+    # Where it dies before the pool has heard that it took the task, nobody knows how.
+    assert how.name in str(dying) or "could not be kept alive" in str(dying)
     assert others == [2 * n for n in range(10)]
 
 
