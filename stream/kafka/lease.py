@@ -45,6 +45,7 @@ class KafkaLease:
         self._end = progress.watermark  # no record below it is left at the broker
         self._fresh = max(progress.done, default=progress.watermark - 1) + 1  # nothing from here on is finished
         self._held: deque[Stored] = deque()  # got from the broker, not yet handed out
+        self._polling: asyncio.Timeout | None = None  # a poll under way
         self._away = False
         self._told = progress.watermark  # the position that the last fetch returned with
         self._committed = progress
@@ -97,20 +98,28 @@ class KafkaLease:
         """Wait for records, a while. Whoever cancels it loses none: they are put by without another await."""
         self.waits = True
         try:
-            with translated(self.what), self._lost_by_rebalance():
-                try:
-                    found = await self._consumer.getmany(self._tp, timeout_ms=int(POLL_S * 1000), max_records=limit)
-                except OffsetOutOfRangeError:
-                    await self._pass_deleted()
-                    return
-                self._held.extend(
-                    stored(record)
-                    for record in found.get(self._tp, ())
-                    if record.offset >= self._fresh or record.offset not in self.progress
-                )
-                self._end = max(self._end, await self._consumer.position(self._tp))
+            # aiokafka waits for the end of a rebalance without a limit, and that for us to give the lease back.
+            async with asyncio.timeout(None) as self._polling:
+                await self._polled(limit)
+        except TimeoutError:
+            pass  # it is wanted: `fetch` says so
         finally:
+            self._polling = None
             self.waits = False
+
+    async def _polled(self, limit: int) -> None:
+        with translated(self.what), self._lost_by_rebalance():
+            try:
+                found = await self._consumer.getmany(self._tp, timeout_ms=int(POLL_S * 1000), max_records=limit)
+            except OffsetOutOfRangeError:
+                await self._pass_deleted()
+                return
+            self._held.extend(
+                stored(record)
+                for record in found.get(self._tp, ())
+                if record.offset >= self._fresh or record.offset not in self.progress
+            )
+            self._end = max(self._end, await self._consumer.position(self._tp))
 
     @contextlib.contextmanager
     def _lost_by_rebalance(self) -> Generator[None]:
@@ -223,18 +232,20 @@ class KafkaLease:
 
     def _lose(self) -> None:
         self.lost = True
-        self.wanted.set()
+        self.take_back()
 
     def take_back(self) -> None:
-        """Ask for it."""
+        """Ask for it; a fetch under way ends."""
         self.wanted.set()
+        if self._polling is not None:
+            self._polling.reschedule(0.0)
 
     def release(self) -> None:
         self.released.set()
 
     async def close(self) -> None:
         """Let nothing of it write any more."""
-        self.wanted.set()
+        self.take_back()
         self.released.set()
         if self._steps:
             await asyncio.wait({*self._steps})

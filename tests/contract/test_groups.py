@@ -2,12 +2,12 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 
 import pytest
 
 from stream.bus import Bus, Gone, Lease
-from stream.errors import LeaseLost
+from stream.errors import LeaseLost, Unavailable
 from stream.progress import Progress, Window
 from tests.contract.buses import Harness
 from tests.contract.steps import (
@@ -150,35 +150,35 @@ async def test_a_lease_that_is_wanted_fetches_no_more_and_commits_until_it_is_re
     await check_once(bus, everything=False)
 
 
+async def tried_again(step: Callable[[], Awaitable[object]]) -> None:
+    """Take a step as the runner does: until it is answered. A broker that is taking a name from one owner for another
+    (Kafka 4.3) may fail to answer the first one."""
+    while True:
+        try:
+            await step()
+            return
+        except Unavailable:
+            await asyncio.sleep(0.01)
+
+
 async def test_through_any_number_of_changes_each_input_has_one_outcome(shared: Harness, bus: Bus) -> None:
-    """Members come and go, as a runner does: each ends the steps that it has begun before it leaves."""
+    """Members come and go; each works on what it holds, and is interrupted anywhere."""
     await append(bus, inputs(200))
 
-    async def work(lease: Lease, stop: asyncio.Event) -> None:
+    async def work(lease: Lease) -> None:
         window = Window(lease.progress)
         with contextlib.suppress(LeaseLost):
-            while not stop.is_set():
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(0.05):
-                        records = await lease.fetch(3)
-                    window.deliver(stored.offset for stored in records)
-                    window.advance(lease.position)
-                    await process(lease, window, records)
+            while True:
+                records = await lease.fetch(3)
+                window.deliver(stored.offset for stored in records)
+                window.advance(lease.position)
+                await tried_again(lambda: process(lease, window, records))  # noqa: B023 - called here
         lease.release()
 
-    async def member(bus: Bus, stop: asyncio.Event) -> None:
-        async with asyncio.TaskGroup() as works, contextlib.aclosing(bus.leases(STAGE, INPUT)) as group:
-            stopped = works.create_task(stop.wait())
-            begun: list[asyncio.Task[None]] = []
-            while not stop.is_set():
-                event = asyncio.ensure_future(anext(group))
-                await asyncio.wait({event, stopped}, return_when=asyncio.FIRST_COMPLETED)
-                if not event.done():
-                    await asyncio.gather(*begun)
-                    event.cancel()
-                    await asyncio.wait({event})
-                elif not isinstance(found := event.result(), Gone):
-                    begun.append(works.create_task(work(found, stop)))
+    async def member(bus: Bus, group: asyncio.TaskGroup) -> None:
+        async for event in bus.leases(STAGE, INPUT):
+            if not isinstance(event, Gone):
+                group.create_task(work(event))
 
     async def finished() -> int:
         progress = await bus.progress(STAGE, INPUT)
@@ -186,18 +186,16 @@ async def test_through_any_number_of_changes_each_input_has_one_outcome(shared: 
 
     buses = [bus, *[await shared.open() for _ in range(3)]]
     async with asyncio.timeout(3 * PATIENCE_S), asyncio.TaskGroup() as group:
-        stops = [asyncio.Event() for _ in buses]
-        for number, of_member in enumerate(buses):
-            if number >= 2:
-                before = await finished()
-                while await finished() == before < sum((await bus.ends(INPUT)).values()):
-                    await asyncio.sleep(0)
-            group.create_task(member(of_member, stops[number]))
-            if number >= 2:
-                stops[number - 2].set()
+        members = [group.create_task(member(bus, group)) for bus in buses[:2]]
+        for bus_of_new in buses[2:]:
+            before = await finished()
+            while await finished() == before < sum((await bus.ends(INPUT)).values()):
+                await asyncio.sleep(0)
+            members.append(group.create_task(member(bus_of_new, group)))
+            members.pop(0).cancel()
         ends = sum((await bus.ends(INPUT)).values())
         while await finished() < ends:
             await asyncio.sleep(0.001)
-        for stop in stops:
-            stop.set()
+        for task in members:
+            task.cancel()
     await check_once(bus, everything=True)

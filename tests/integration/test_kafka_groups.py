@@ -14,12 +14,13 @@ from aiokafka.protocol.group import LeaveGroupRequest
 
 from deploy.local_kafka import LocalKafka
 from stream.bus import Gone, Lease
-from stream.errors import BrokerDown, WrongConfig
+from stream.errors import BrokerDown, LeaseLost, WrongConfig
 from stream.kafka import group as group_file
 from stream.kafka.admin import Admin
 from stream.kafka.bus import Kafka
 from stream.kafka.cluster import Cluster
 from stream.kafka.group import Group
+from stream.kafka.lease import KafkaLease
 from stream.kafka.place import Place
 from stream.kafka.security import KafkaConfig
 from stream.progress import Progress
@@ -176,6 +177,22 @@ async def test_who_waits_for_records_hears_that_the_brokers_are_back_also_where_
         assert await asyncio.wait_for(lease.fetch(1), PATIENCE_S) == ()
         await append(bus, inputs(1))
         assert len(await asyncio.wait_for(lease.fetch(1), PATIENCE_S)) == 1
+
+
+async def test_a_fetch_that_the_client_holds_up_ends_when_its_lease_is_wanted(kafka: LocalKafka, namespace: str):
+    async with opened(kafka, namespace) as bus, leased(bus) as [lease]:
+        assert isinstance(lease, KafkaLease)
+
+        async def held_up(*_: object, **__: object) -> None:
+            await asyncio.Event().wait()
+
+        lease._consumer.getmany = held_up  # as aiokafka's while partitions are shared out anew
+        looking = asyncio.create_task(lease.fetch(1))
+        while not lease.waits:
+            await asyncio.sleep(0)
+        lease.take_back()
+        with pytest.raises(LeaseLost, match="is wanted by another"):
+            await asyncio.wait_for(looking, PATIENCE_S)
 
 
 async def add_partitions(kafka: LocalKafka, topic: str, count: int) -> None:

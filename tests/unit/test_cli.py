@@ -14,16 +14,14 @@ from pathlib import Path
 import pytest
 
 from deploy.cli import app, run
-from deploy.planning.effective import begin
-from deploy.planning.plan import Flags, plan
 from deploy.serving import checkpoint
-from deploy.streams.topics import topics_of
 from stream.bus import Cause, Message
 from stream.codec import encode
 from stream.embedded import Embedded
 from stream.errors import DependencyDown, EndpointDown, Fatal, PipelineError, WrongConfig
 from stream.records import Rejected
 from tests import records
+from tests.begun import begun
 
 PROGRAM = Path(sys.executable).with_name("seedstream")
 MODEL = ["--llm", "http://127.0.0.1:9", "--model", "m"]
@@ -199,12 +197,7 @@ def test_a_defect_is_one_line_and_a_traceback_only_with_debug():
 @pytest.fixture
 async def stream(tmp_path: Path) -> Path:
     """A stream that has begun, with a reject, a dead letter and a hole."""
-    config = tmp_path / "seedstream.toml"
-    config.write_text('[llm.a]\nurl = "http://x"\nmodel = "m"\n')
-    planned = plan(Flags(config=config))
-    async with Embedded.open(tmp_path / "run") as bus:
-        await bus.create(topics_of(planned.recipe))
-        await begin(bus, planned.effective())
+    async with Embedded.open(await begun(tmp_path)) as bus:
         seed = records.seed()
         async with bus.appender("test") as appender:
             reject = Rejected(seed.key, "seeds", "not_good", "No.\nIt is not.")

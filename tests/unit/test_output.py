@@ -11,25 +11,15 @@ import orjson
 import pytest
 
 from deploy.output import EXIT_READER_GONE, Output, ReaderGone
-from deploy.planning.effective import begin
-from deploy.planning.plan import Flags, plan
-from deploy.streams.topics import topics_of
-from stream.embedded import Embedded
 from stream.errors import DependencyDown
+from tests.begun import begun
 
 PROGRAM = Path(sys.executable).with_name("seedstream")
 
 
 @pytest.fixture
 async def directory(tmp_path: Path) -> Path:
-    """A stream that has begun."""
-    config = tmp_path / "seedstream.toml"
-    config.write_text('[llm.a]\nurl = "http://x"\nmodel = "m"\n')
-    planned = plan(Flags(config=config))
-    async with Embedded.open(tmp_path / "run") as bus:
-        await bus.create(topics_of(planned.recipe))
-        await begin(bus, planned.effective())
-    return tmp_path / "run"
+    return await begun(tmp_path)
 
 
 @pytest.fixture
