@@ -16,7 +16,7 @@ from consumers.llm.endpoint import Endpoint
 from consumers.llm.errors import Refused
 from consumers.llm.failures import ContextExceeded
 from consumers.llm.permits import Permits, Urgency
-from consumers.llm.request import LLM, Completion, Request, TooLong
+from consumers.llm.request import LLM, Completion, Request, Result, TooLong
 from consumers.llm.servers import Servers
 from consumers.llm.unfinished import Unfinished, UnfinishedRecords
 from consumers.llm.usage import Snapshot, Usage
@@ -90,9 +90,7 @@ class LLMClient:
         limit = self._window.limit
         return Snapshot(time.monotonic(), self.usage(), permits.in_flight, permits.waiting, limit, self._servers.down)
 
-    async def complete(
-        self, stage: str, depth: int, record_id: str, requests: Sequence[Request]
-    ) -> Sequence[Completion | TooLong]:
+    async def complete(self, stage: str, depth: int, record_id: str, requests: Sequence[Request]) -> Sequence[Result]:
         """See `request.LLM.complete`. It ends, well or badly, only when none of its requests is under way any more."""
         record = self._unfinished.enter(stage, record_id)
         whole = False
@@ -198,10 +196,9 @@ class LLMClient:
             seconds=seconds,
         )
         self._count(errand.stage, used)
-        text, finish_reason = apis.read(self.endpoint, errand.request, reply)
         return Completion(
-            text=text,
-            finish_reason=finish_reason,
+            text=reply.text,
+            finish_reason=reply.finish_reason,
             prompt_tokens=tokens.prompt_tokens,
             completion_tokens=tokens.completion_tokens,
             model=reply.model or self.endpoint.model,
@@ -235,7 +232,7 @@ class StageLLM:
     def model(self) -> str:
         return self.client.endpoint.model
 
-    async def complete(self, record_id: str, requests: Sequence[Request]) -> Sequence[Completion | TooLong]:
+    async def complete(self, record_id: str, requests: Sequence[Request]) -> Sequence[Result]:
         """See `request.LLM.complete`."""
         return await self.client.complete(self.stage, self.depth, record_id, requests)
 
