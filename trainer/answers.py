@@ -52,6 +52,7 @@ class Answer:
     prompt_tokens: int
     completion_tokens: int
     model: str  # as the server named itself
+    special_tokens: tuple[str, ...] = ()  # of its tokenizer, where they are known
 
 
 class AnswerFile:
@@ -161,5 +162,11 @@ def _answer(question: Question, result: Result) -> Answer:
     if isinstance(result, Filtered):
         return Answer(*about, "", FILTERED, 0, 0, "")
     return Answer(
-        *about, result.text, result.finish_reason, result.prompt_tokens, result.completion_tokens, result.model
+        *about,
+        result.text,
+        result.finish_reason,
+        result.prompt_tokens,
+        result.completion_tokens,
+        result.model,
+        result.special_tokens,
     )
