@@ -83,7 +83,7 @@ def test_what_a_model_writes_around_its_solution_is_not_graded(reply: str):
 
 
 def test_a_continuation_keeps_its_indentation_and_loses_thoughts_and_tokens():
-    assert solution(Continuing(), HUMAN, "    return 1\r\n<|endoftext|>") == f"{HUMAN_EVAL['prompt']}    return 1"
+    assert solution(Continuing(), HUMAN, "    return 1\r\n<|endoftext|>") == f"{HUMAN_EVAL['prompt']}    return 1\n"
     assert solution(Continuing(), HUMAN, "<think>1?</think>\n    return 1\n") == f"{HUMAN_EVAL['prompt']}    return 1\n"
 
 
