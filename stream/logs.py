@@ -33,7 +33,7 @@ def start(form: Format, secrets: Iterable[str] = (), stream: TextIO | None = Non
     """Send every log record of at least `level` to `stream` (stderr), in place of where they went before."""
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(Masked(Json() if form == "json" else Console(), secrets))
-    handler.addFilter(_name_stage)
+    handler.addFilter(name_stage)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
@@ -52,7 +52,8 @@ def of_stage(name: str) -> Generator[None]:
         _stage.reset(token)
 
 
-def _name_stage(record: logging.LogRecord) -> bool:
+def name_stage(record: logging.LogRecord) -> bool:
+    """Filter of a handler: add the field `stage` where the line belongs to one, and keep the line."""
     stage = _stage.get()
     if stage is not None and not hasattr(record, "stage"):
         record.stage = stage
