@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from consumers import reply
-from consumers.llm.request import LLM, REQUESTS_IN_FLIGHT, Completion, Prompt, Request, Sampling, TooLong
+from consumers.llm.request import LLM, REQUESTS_IN_FLIGHT, Prompt, Request, Result, Sampling
 from consumers.prompt import FewShot
+from consumers.reply import Form
 from stream.records import Concepts, ConceptsId, Seed, Step, derived_id, sampling_seed
 from stream.stage import Map, Outcome, Reject
 
@@ -34,6 +35,7 @@ class Reason(StrEnum):
     STOPPED_FOR_LENGTH = "stopped_for_length"
     NOT_FINISHED = "not_finished"
     NOT_TEXT = "not_text"
+    FILTERED = "filtered"
     NO_CONCEPT = "no_concept"
 
 
@@ -42,9 +44,9 @@ def ask(seed: Seed, prompts: FewShot, shots: int, number: int) -> Prompt:
     return prompts.prompt(number, shots, {"code": seed.code})
 
 
-def read(seed: Seed, result: Completion | TooLong, step: Step) -> Concepts | Reject:
+def read(seed: Seed, result: Result, form: Form, step: Step) -> Concepts | Reject:
     """Split the reply at commas. Pure."""
-    done = reply.whole(result, Reason)
+    done = reply.whole(result, form, Reason)
     if isinstance(done, Reject):
         return done
     concepts = tuple(part.strip() for part in done.text.split(",") if part.strip())
@@ -64,6 +66,8 @@ def stage(params: Params, llm: LLM, prompts: FewShot, recipe_seed: int) -> Map[S
         number = sampling_seed(request_id, recipe_seed)
         request = Request(request_id, ask(seed, prompts, params.shots, number), sampling, number)
         [result] = await llm.complete(seed.seed_id, [request])
-        return Outcome.of(read(seed, result, Step("concepts", VERSION, prompts.sha256, sampling_seed=number)))
+        return Outcome.of(
+            read(seed, result, prompts.form, Step("concepts", VERSION, prompts.sha256, sampling_seed=number))
+        )
 
     return Map.single(name, concurrency=REQUESTS_IN_FLIGHT)

@@ -17,6 +17,7 @@ from string import Template
 from typing import Literal
 
 from consumers.llm.request import Prompt, Shot
+from consumers.reply import Form
 from stream import config
 from stream.errors import WrongConfig
 from stream.records import Category, Difficulty, digest
@@ -86,6 +87,11 @@ class FewShot:
     stop: tuple[str, ...]
     pool: Mapping[str, Shot]  # by the name of the example's file
     sha256: str  # of the templates and the whole pool
+
+    @property
+    def form(self) -> Form:
+        """How replies to it begin and end."""
+        return Form(self.prefill, self.stop)
 
     def require(self, shots: int) -> None:
         """Raise WrongConfig unless the pool has `shots` examples."""

@@ -1,14 +1,23 @@
 """What an LLM stage does with any reply before it reads its own part: only whole replies that are text count."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from consumers.llm.request import Completion, TooLong
+from consumers.llm import stops
+from consumers.llm.request import Completion, Filtered, Result, TooLong
 from stream.records import Step
 from stream.stage import Reject
 
 
-def whole(result: Completion | TooLong, reasons: type[StrEnum]) -> Completion | Reject:
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How a stage's replies begin and end."""
+
+    prefill: str = ""
+    stop: tuple[str, ...] = ()
+
+
+def whole(result: Result, form: Form, reasons: type[StrEnum]) -> Completion | Reject:
     """Return a reply that the model ended itself, with plain line ends; else a reject with one of the stage's
     `reasons`: `prompt_too_long`, `stopped_for_length`, `not_finished` or `not_text`.
 
@@ -17,13 +26,24 @@ def whole(result: Completion | TooLong, reasons: type[StrEnum]) -> Completion | 
     """
     if isinstance(result, TooLong):
         return too_long(result, reasons)
+    if isinstance(result, Filtered):
+        return Reject(reasons("filtered"), result.words)
+    result = answer(result, form)
     if result.finish_reason == "length":
         return Reject(reasons("stopped_for_length"), evidence(result.text))
     if result.finish_reason != "stop":
         return Reject(reasons("not_finished"), f"finish reason {result.finish_reason}\n{evidence(result.text)}")
     if not is_text(result.text):
         return Reject(reasons("not_text"), evidence(result.text))
-    return replace(result, text=result.text.replace("\r\n", "\n").replace("\r", "\n"))
+    return result
+
+
+def answer(done: Completion, form: Form) -> Completion:
+    """Return a completion whose text is the answer alone."""
+    text = done.text.replace("\r\n", "\n").replace("\r", "\n").strip()
+    text = text.removeprefix(form.prefill.strip()).strip()
+    text, stopped = stops.cut(text, form.stop)
+    return replace(done, text=text, finish_reason="stop" if stopped else done.finish_reason)
 
 
 def asked(step: Step, done: Completion) -> Step:

@@ -16,8 +16,9 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from consumers import fences, reply
-from consumers.llm.request import LLM, REQUESTS_IN_FLIGHT, Completion, Prompt, Request, Sampling, TooLong
+from consumers.llm.request import LLM, REQUESTS_IN_FLIGHT, Prompt, Request, Result, Sampling
 from consumers.prompt import FewShot
+from consumers.reply import Form
 from stream.records import Instruction, Response, Responses, Step, derived_id, sampling_seed
 from stream.stage import Map, Outcome, Reject
 
@@ -51,6 +52,7 @@ class Reason(StrEnum):
     STOPPED_FOR_LENGTH = "stopped_for_length"
     NOT_FINISHED = "not_finished"
     NOT_TEXT = "not_text"
+    FILTERED = "filtered"
     PARTS = "parts"  # not exactly one response and one tests part
     NO_CODE = "no_code"
     NO_TESTS = "no_tests"
@@ -61,9 +63,9 @@ def ask(instruction: Instruction, prompts: FewShot, shots: int, number: int) -> 
     return prompts.prompt(number, shots, {"instruction": instruction.text})
 
 
-def read(index: int, result: Completion | TooLong, step: Step) -> Response | Reject:
+def read(index: int, result: Result, form: Form, step: Step) -> Response | Reject:
     """Split sample `index` into response and tests, each with its code. Pure."""
-    done = reply.whole(result, Reason)
+    done = reply.whole(result, form, Reason)
     if isinstance(done, Reject):
         return done
     blocks = fences.blocks(done.text)
@@ -114,7 +116,7 @@ def stage(params: Params, llm: LLM, prompts: FewShot, recipe_seed: int) -> Map[I
         requests = [Request(i, prompt, sampling, number) for i, number in zip(sample_ids, numbers, strict=True)]
         results = await llm.complete(instruction.instruction_id, requests)
         samples = [
-            read(index, result, Step("responses", VERSION, prompts.sha256, sampling_seed=number))
+            read(index, result, prompts.form, Step("responses", VERSION, prompts.sha256, sampling_seed=number))
             for index, (result, number) in enumerate(zip(results, numbers, strict=True))
         ]
         return outcome(instruction, samples, sample_ids)

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from consumers import reply
-from consumers.llm.request import LLM, REQUESTS_IN_FLIGHT, Completion, Prompt, Request, Sampling, TooLong
+from consumers.llm.request import LLM, REQUESTS_IN_FLIGHT, Filtered, Prompt, Request, Result, Sampling, TooLong
 from consumers.prompt import FewShot
+from consumers.reply import Form
 from stream.records import Seed, Step, derived_id, sampling_seed
 from stream.stage import Map, Outcome, Reject
 
@@ -33,6 +34,7 @@ class Reason(StrEnum):
     """Why a function is no seed."""
 
     PROMPT_TOO_LONG = "prompt_too_long"
+    FILTERED = "filtered"
     NOT_GOOD = "not_good"
 
 
@@ -41,11 +43,14 @@ def ask(seed: Seed, prompts: FewShot, shots: int, number: int) -> Prompt:
     return prompts.prompt(number, shots, {"code": seed.code})
 
 
-def read(seed: Seed, result: Completion | TooLong, max_prompt_tokens: int, step: Step) -> Seed | Reject:
+def read(seed: Seed, result: Result, form: Form, max_prompt_tokens: int, step: Step) -> Seed | Reject:
     """Return the seed with `step` when the reply has more "yes" than "no". Few tokens are asked for, so a reply cut
     off after its verdict is one too. Pure."""
     if isinstance(result, TooLong):
         return reply.too_long(result, Reason)
+    if isinstance(result, Filtered):
+        return Reject(Reason.FILTERED, result.words)
+    result = reply.answer(result, form)
     if result.prompt_tokens > max_prompt_tokens:
         # Only the server counts exactly, so the limit is applied to what it counted. The few tokens are paid, and the
         # outcome does not depend on the endpoint's context.
@@ -76,6 +81,6 @@ def stage(params: Params, llm: LLM, prompts: FewShot, recipe_seed: int) -> Map[S
         request = Request(request_id, ask(seed, prompts, params.shots, number), sampling, number)
         [result] = await llm.complete(seed.seed_id, [request])
         step = Step("seeds", VERSION, prompts.sha256, sampling_seed=number)
-        return Outcome.of(read(seed, result, params.max_prompt_tokens, step))
+        return Outcome.of(read(seed, result, prompts.form, params.max_prompt_tokens, step))
 
     return Map.single(judge, concurrency=REQUESTS_IN_FLIGHT)

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Sequence
 
-from consumers.llm.request import Completion, Request, TooLong
+from consumers.llm.request import Completion, Filtered, Request, Result, TooLong
 
-Answer = Callable[[Request], str | Completion | TooLong | Exception]
+Answer = Callable[[Request], str | Result | Exception]
 
 
 class FakeLLM:
@@ -18,20 +18,20 @@ class FakeLLM:
     def __init__(self, answer: Answer, model: str = "fake-model") -> None:
         self._answer = answer
         self._model = model
-        self._finished: dict[str, Completion | TooLong] = {}
+        self._finished: dict[str, Result] = {}
         self.asked: list[Request] = []
 
     @property
     def model(self) -> str:
         return self._model
 
-    async def complete(self, record_id: str, requests: Sequence[Request]) -> Sequence[Completion | TooLong]:
+    async def complete(self, record_id: str, requests: Sequence[Request]) -> Sequence[Result]:
         failures: list[Exception] = []
         for request in requests:
             if request.request_id in self._finished:
                 continue
             answer = self._answer(request)
-            if not isinstance(answer, TooLong):
+            if not isinstance(answer, TooLong | Filtered):
                 self.asked.append(request)
             if isinstance(answer, Exception):
                 failures.append(answer)
@@ -41,7 +41,7 @@ class FakeLLM:
             raise failures[0]
         return [self._finished.pop(request.request_id) for request in requests]
 
-    def _completion(self, answer: str | Completion | TooLong) -> Completion | TooLong:
+    def _completion(self, answer: str | Result) -> Result:
         if not isinstance(answer, str):
             return answer
         return completion(answer, model=self._model)

@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from consumers.llm.request import LLM, REQUESTS_IN_FLIGHT, Completion, Request, TooLong
+from consumers.llm.request import LLM, REQUESTS_IN_FLIGHT, Filtered, Request, Result, TooLong
 from stream import logs
 from stream.codec import UNREADABLE
 from stream.errors import PipelineError, Transient, WrongConfig
@@ -27,6 +27,9 @@ from stream.settings import Settings
 RETRY = Settings()
 TOO_LONG = "too_long"
 """Finish reason of a prompt that does not fit the context: it was not sent, and its sample counts as failed."""
+
+FILTERED = "filtered"
+"""Finish reason where a content filter of the server gave no reply: the sample counts as failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +144,7 @@ async def ask(
     return [found[question.request.request_id] for question in questions]
 
 
-async def _patiently(gate: Gate, llm: LLM, request: Request) -> Completion | TooLong:
+async def _patiently(gate: Gate, llm: LLM, request: Request) -> Result:
     for attempt in range(1, RETRY.attempts + 1):
         try:
             [result] = await gate.call(lambda: llm.complete(request.request_id, [request]))
@@ -154,10 +157,12 @@ async def _patiently(gate: Gate, llm: LLM, request: Request) -> Completion | Too
     raise AssertionError("the last attempt returns or raises")
 
 
-def _answer(question: Question, result: Completion | TooLong) -> Answer:
+def _answer(question: Question, result: Result) -> Answer:
     about = (question.request.request_id, question.task_id, question.sample)
     if isinstance(result, TooLong):
         return Answer(*about, "", TOO_LONG, result.prompt_tokens, 0, "")
+    if isinstance(result, Filtered):
+        return Answer(*about, "", FILTERED, 0, 0, "")
     return Answer(
         *about, result.text, result.finish_reason, result.prompt_tokens, result.completion_tokens, result.model
     )

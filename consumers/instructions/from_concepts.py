@@ -10,8 +10,9 @@ from enum import StrEnum
 from typing import TypeVar
 
 from consumers import reply
-from consumers.llm.request import LLM, REQUESTS_IN_FLIGHT, Completion, Prompt, Request, Sampling, TooLong
+from consumers.llm.request import LLM, REQUESTS_IN_FLIGHT, Prompt, Request, Result, Sampling
 from consumers.prompt import FewShot, listed
+from consumers.reply import Form
 from stream.records import (
     Category,
     Concepts,
@@ -53,6 +54,7 @@ class Reason(StrEnum):
     STOPPED_FOR_LENGTH = "stopped_for_length"
     NOT_FINISHED = "not_finished"
     NOT_TEXT = "not_text"
+    FILTERED = "filtered"
     NO_INSTRUCTION = "no_instruction"
 
 
@@ -92,9 +94,9 @@ def ask(wanted: Properties, prompts: FewShot, shots: int, number: int) -> Prompt
     )
 
 
-def read(concepts: Concepts, wanted: Properties, result: Completion | TooLong, step: Step) -> Instruction | Reject:
+def read(concepts: Concepts, wanted: Properties, result: Result, form: Form, step: Step) -> Instruction | Reject:
     """Take the whole reply as the task. Pure."""
-    done = reply.whole(result, Reason)
+    done = reply.whole(result, form, Reason)
     if isinstance(done, Reject):
         return done
     if not done.text.strip():
@@ -122,6 +124,6 @@ def stage(params: Params, llm: LLM, prompts: FewShot, recipe_seed: int) -> Map[C
         request = Request(request_id, ask(wanted, prompts, params.shots, number), sampling, number)
         [result] = await llm.complete(concepts.concepts_id, [request])
         step = Step("instructions", VERSION, prompts.sha256, sampling_seed=number)
-        return Outcome.of(read(concepts, wanted, result, step))
+        return Outcome.of(read(concepts, wanted, result, prompts.form, step))
 
     return Map.single(write, concurrency=REQUESTS_IN_FLIGHT)

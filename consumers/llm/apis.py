@@ -13,6 +13,7 @@ from consumers.llm import lengths, render
 from consumers.llm.endpoint import Endpoint
 from consumers.llm.errors import BadReply
 from consumers.llm.request import Prompt, Request
+from consumers.llm.stops import sent as stops_sent
 from stream.errors import Permanent
 
 LEAST_SECRET_CHARS = 8
@@ -119,7 +120,7 @@ def body(endpoint: Endpoint, request: Request, prompt: PromptField) -> bytes:
     Raises:  Permanent when the prompt cannot be written as UTF-8.
     """
     sampling = request.sampling
-    stops = [stop for stop in sampling.stop if stop not in in_reply(endpoint, request.prompt)]
+    stops = stops_sent(sampling.stop, request.prompt.prefill, chat=endpoint.api == "chat", reasoning=False)
     fields: dict[str, Any] = {
         "model": endpoint.model,
         prompt.name: prompt.value,
@@ -163,18 +164,6 @@ def reply(content: bytes, url: str, key: str | None = None) -> Reply:
     if not read.choices or (read.choices[0].message is None and read.choices[0].text is None):
         raise BadReply(f"{url} gave a reply without text: {shown(masked(content, key))}")
     return read
-
-
-def read(endpoint: Endpoint, request: Request, reply: Reply) -> tuple[str, str]:
-    """Return what follows the prefill, and why it ended.
-
-    A stop string that occurs in the prefill would have ended a chat reply at its beginning: it was not sent, and cuts
-    the text here.
-    """
-    begun = in_reply(endpoint, request.prompt)
-    text = render.after_prefill(request.prompt, reply.text) if begun else reply.text
-    ends = [at for stop in request.sampling.stop if stop in begun and (at := text.find(stop)) >= 0]
-    return (text[: min(ends)], "stop") if ends else (text, reply.finish_reason)
 
 
 def masked(content: bytes, key: str | None) -> bytes:

@@ -17,10 +17,10 @@ from consumers.llm.errors import Refused
 from consumers.llm.failures import ContextExceeded
 from consumers.llm.latencies import Latencies
 from consumers.llm.permits import Permits, Urgency
-from consumers.llm.request import LLM, Completion, Request, TooLong
+from consumers.llm.request import LLM, Completion, Request, Result, TooLong
 from consumers.llm.servers import Servers
 from consumers.llm.unfinished import Unfinished, UnfinishedRecords
-from consumers.llm.usage import Snapshot, Usage, failure
+from consumers.llm.usage import ServerState, Snapshot, Usage, failure
 from consumers.llm.window import Window
 from stream.errors import Fatal, Permanent, PipelineError, Transient, Unavailable, WrongConfig
 
@@ -89,21 +89,26 @@ class LLMClient:
 
     def snapshot(self) -> Snapshot:
         """Return the state of the endpoint, for the live view and for metrics."""
-        permits, servers = self._permits, self._servers
+        permits = self._permits
+        limit = self._window.limit
+        down = self._servers.down
+        # The window is shared so far: each server is shown its part of it.
+        servers = tuple(
+            ServerState(host.url, host.in_flight, -(-limit // len(self._servers.all)), host.url in down)
+            for host in self._servers.all
+        )
         return Snapshot(
             time.monotonic(),
             self.usage(),
             permits.in_flight,
             permits.waiting,
-            self._window.limit,
-            servers.down,
-            servers.states,
+            limit,
+            down,
+            servers,
             dict(self._latencies),
         )
 
-    async def complete(
-        self, stage: str, depth: int, record_id: str, requests: Sequence[Request]
-    ) -> Sequence[Completion | TooLong]:
+    async def complete(self, stage: str, depth: int, record_id: str, requests: Sequence[Request]) -> Sequence[Result]:
         """See `request.LLM.complete`. It ends, well or badly, only when none of its requests is under way any more."""
         record = self._unfinished.enter(stage, record_id)
         whole = False
@@ -212,10 +217,9 @@ class LLMClient:
             seconds=seconds,
         )
         self._count(errand.stage, used)
-        text, finish_reason = apis.read(self.endpoint, errand.request, reply)
         return Completion(
-            text=text,
-            finish_reason=finish_reason,
+            text=reply.text,
+            finish_reason=reply.finish_reason,
             prompt_tokens=tokens.prompt_tokens,
             completion_tokens=tokens.completion_tokens,
             model=reply.model or self.endpoint.model,
@@ -251,7 +255,7 @@ class StageLLM:
     def model(self) -> str:
         return self.client.endpoint.model
 
-    async def complete(self, record_id: str, requests: Sequence[Request]) -> Sequence[Completion | TooLong]:
+    async def complete(self, record_id: str, requests: Sequence[Request]) -> Sequence[Result]:
         """See `request.LLM.complete`."""
         return await self.client.complete(self.stage, self.depth, record_id, requests)
 

@@ -20,6 +20,11 @@ STAGE_COUNTERS: Mapping[str, tuple[str, Callable[[Usage], float]]] = {
         "switch the usage report of the server on.",
         lambda used: used.estimated,
     ),
+    "unreadable_replies": (
+        "Replies that were paid and could not be used; they have an outcome of their own too. If it rises, the log "
+        "has the reply: is api right, and is max_tokens large enough?",
+        lambda used: used.unreadable,
+    ),
 }
 """Counters by endpoint and stage: name, help, value."""
 
@@ -51,7 +56,12 @@ SERVER_GAUGES: Mapping[str, tuple[str, Callable[[ServerState], float]]] = {
     "server_up": (
         "0 while the server cannot be reached or refused the last request (429, 503). If it stays 0, look at the "
         "log of that server and start it again.",
-        lambda server: server.up,
+        lambda server: not server.down,
+    ),
+    "server_window_requests": (
+        "Requests that the server may be given at once. If one has far fewer than the others, it is slower, or "
+        "refuses more.",
+        lambda server: server.window,
     ),
     "server_in_flight_requests": (
         "Requests sent to the server and not answered. If one has far fewer than the others, it is slow or down.",
@@ -100,7 +110,7 @@ def _requests(now: Mapping[str, Snapshot]) -> Metric:
         "seedstream_llm_requests",
         "Requests that ended, by outcome. refused or unreachable: add servers, or start those that are down. "
         "timed_out: raise timeout_s, or see why the server is slow. bad_reply, bad_request: the log and `seedstream "
-        "dead` have its words. too_long: raise context, or shorten the prompts.",
+        "dead` have its words. filtered: see `seedstream rejects`. too_long: raise context, or shorten the prompts.",
         labels=["endpoint", "stage", "outcome"],
     )
     for endpoint, stage, used in _stages(now):

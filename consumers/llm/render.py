@@ -37,15 +37,3 @@ def messages(prompt: Prompt) -> list[Message]:
     ]
     system = [{"role": "system", "content": prompt.system}] if prompt.system else []
     return [*system, *shots, {"role": "user", "content": prompt.ask}]
-
-
-def after_prefill(prompt: Prompt, reply: str) -> str:
-    """Return a chat reply without the prefill and the white space before it.
-
-    >>> after_prefill(Prompt("", (), "Good?", "[Verdict]\\n"), " [Verdict]\\nYes")
-    'Yes'
-    >>> after_prefill(Prompt("", (), "Good?", "[Verdict]\\n"), "Yes")
-    'Yes'
-    """
-    begun = reply.lstrip()
-    return begun.removeprefix(prompt.prefill) if prompt.prefill and begun.startswith(prompt.prefill) else reply

@@ -37,8 +37,8 @@ class Prompt:
         {prefill}
 
     and the model goes on from `prefill`. As chat it is a system message, a user and an assistant message for each
-    shot, and a last user message; a reply that begins with `prefill` has it taken off. Either way
-    `Completion.text` is what follows `prefill`. A prompt of a prefill alone is that text, for completions only.
+    shot, and a last user message, and the model writes the prefill itself. What of a reply is the answer is decided in
+    one place, `consumers.reply`. A prompt of a prefill alone is that text, for completions only.
     """
 
     system: str
@@ -46,10 +46,15 @@ class Prompt:
     ask: str
     prefill: str = ""  # how each reply begins, shots' replies included
 
+    @property
+    def continues(self) -> bool:
+        """Whether the prompt is a text to continue, where leading white space belongs to the answer."""
+        return not (self.system or self.shots or self.ask)
+
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How to sample. `stop` strings end the reply and are not part of it.
+    """How to sample. `stop` strings end the answer and are not part of it: see `consumers.llm.stops`.
 
     Raises:  ValueError for what no server takes.
     """
@@ -81,13 +86,15 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """A reply. `finish_reason` is the server's: "stop", "length", …"""
+    """A reply as the server sent it; what of it is the answer, `consumers.reply` decides. `finish_reason` is "stop"
+    when the model ended the reply itself, "length" when a limit did, else the server's own word."""
 
     text: str
     finish_reason: str
     prompt_tokens: int
     completion_tokens: int
     model: str
+    reasoning: str = ""  # thoughts that the server returned in a field beside the text
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +103,16 @@ class TooLong:
 
     prompt_tokens: int
     context: int
+
+
+@dataclass(frozen=True, slots=True)
+class Filtered:
+    """A content filter of the server refused the prompt or withheld the reply."""
+
+    words: str  # the server's
+
+
+Result = Completion | TooLong | Filtered
 
 
 class LLM(Protocol):
@@ -113,6 +130,6 @@ class LLM(Protocol):
     @property
     def model(self) -> str: ...
 
-    async def complete(self, record_id: str, requests: Sequence[Request]) -> Sequence[Completion | TooLong]:
+    async def complete(self, record_id: str, requests: Sequence[Request]) -> Sequence[Result]:
         """Return one result per request, in order."""
         ...

@@ -18,7 +18,6 @@ from consumers.llm.endpoint import Endpoint
 from consumers.llm.errors import Refused
 from consumers.llm.failures import Answer
 from consumers.llm.hosts import Host, Hosts
-from consumers.llm.usage import ServerState
 from consumers.llm.wire import Wire
 from stream.codec import UNREADABLE
 from stream.errors import EndpointDown, Permanent, RequestTimedOut, Transient, Unavailable, WrongConfig
@@ -49,14 +48,14 @@ class Servers:
             await wire.close()
 
     @property
+    def all(self) -> tuple[Host, ...]:
+        """The servers, in the order of the config."""
+        return self._hosts.all
+
+    @property
     def down(self) -> tuple[str, ...]:
         """Urls that are left out at present."""
         return self._hosts.down
-
-    @property
-    def states(self) -> tuple[ServerState, ...]:
-        """Each server as it is now."""
-        return tuple(ServerState(host.url, not host.failures, host.in_flight) for host in self._hosts.all)
 
     async def complete(self, body: bytes) -> apis.Reply:
         """Ask for one sample.

@@ -5,7 +5,7 @@ import itertools
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
-from consumers.llm.request import Completion, TooLong
+from consumers.llm.request import Completion, Result
 
 KEPT_CHARS = 64 << 20
 """Reply text of records that nobody asks for at present. Beyond it the record that was given up first is forgotten:
@@ -20,7 +20,7 @@ class Unfinished:
     """One record."""
 
     ordinal: int  # in the order of first asking
-    results: dict[str, Completion | TooLong] = field(default_factory=dict[str, Completion | TooLong])  # by request id
+    results: dict[str, Result] = field(default_factory=dict[str, Result])  # by request id
     calls: int = 0  # that ask for it at present
 
     @property

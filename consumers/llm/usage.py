@@ -14,7 +14,7 @@ from stream.errors import PipelineError, RequestTimedOut, Unavailable
 class Usage:
     """Sums over the requests of one stage since the client was opened. Two can be added."""
 
-    requests: int = 0  # answered
+    requests: int = 0  # answered, and to be paid
     failed: int = 0  # attempts that ended in an error, each of one of the next five kinds
     refused: int = 0  # the server takes no more: 429, 503 and their like
     unreachable: int = 0  # no server could be reached, or answers anything any more
@@ -27,6 +27,8 @@ class Usage:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cost: float = 0.0  # in the currency of the endpoint's prices
+    filtered: int = 0  # prompts or replies that a content filter of the server withheld
+    unreadable: int = 0  # of the requests, those whose reply could not be used
     seconds: float = 0.0  # between sending and reply, summed: divided by the wall time, the mean in flight
 
     def __add__(self, other: "Usage") -> "Usage":
@@ -36,13 +38,14 @@ class Usage:
 _values = attrgetter(*(each.name for each in fields(Usage)))
 
 OUTCOMES: Mapping[str, Callable[[Usage], int]] = {
-    "answered": lambda used: used.requests,
+    "answered": lambda used: used.requests - used.unreadable,
     "refused": lambda used: used.refused,
     "unreachable": lambda used: used.unreachable,
     "timed_out": lambda used: used.timed_out,
     "bad_reply": lambda used: used.bad_reply,
     "bad_request": lambda used: used.bad_request,
     "cancelled": lambda used: used.cancelled,
+    "filtered": lambda used: used.filtered,
     "too_long": lambda used: used.too_long,
 }
 """How a request can end, for metrics and the live view. Each request that was given a permit ended in one of them."""
@@ -72,13 +75,14 @@ class ServerState:
     """One server of an endpoint at one moment."""
 
     url: str
-    up: bool  # False: it could not be reached, or refused the last request, and is left out for a while
     in_flight: int
+    window: int  # permits of this server
+    down: bool  # left out at present
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """An endpoint at one moment."""
+    """An endpoint at one moment. `in_flight` and `window` are sums over its servers."""
 
     at_s: float  # on the monotonic clock
     stages: Mapping[str, Usage]
@@ -86,7 +90,7 @@ class Snapshot:
     waiting: int  # for a permit
     window: int  # permits
     down: tuple[str, ...]  # urls left out at present
-    servers: tuple[ServerState, ...] = ()
+    servers: tuple[ServerState, ...] = ()  # in the order of the config
     latencies: Mapping[str, Latencies] = field(default_factory=dict[str, Latencies])  # of the answers, by stage
 
     @property

@@ -11,7 +11,7 @@ from typing import Any
 
 from consumers.decontamination import Decontamination
 from consumers.llm import lengths, render
-from consumers.llm.request import Completion, Request, TooLong
+from consumers.llm.request import Completion, Request, Result
 from deploy.planning.plan import Plan
 from deploy.planning.recipe import StagePlan
 from deploy.planning.stages import Clients
@@ -39,7 +39,7 @@ class Answering:
     def model(self) -> str:
         return "none"
 
-    async def complete(self, record_id: str, requests: Sequence[Request]) -> Sequence[Completion | TooLong]:
+    async def complete(self, record_id: str, requests: Sequence[Request]) -> Sequence[Result]:
         prompt = requests[0].prompt  # all samples of a record share it
         tokens = lengths.estimate(render.completion_text(prompt))
         reply = max((shot.reply for shot in prompt.shots), key=len, default="")

@@ -127,7 +127,7 @@ def down(now: Snapshot) -> list[str]:
     """Return which servers are down.
 
     >>> from consumers.llm.usage import ServerState
-    >>> down(Snapshot(0, {}, 0, 0, 1, ("http://a/v1",), (ServerState("http://a/v1", False, 0),)))
+    >>> down(Snapshot(0, {}, 0, 0, 1, ("http://a/v1",), (ServerState("http://a/v1", 0, 1, True),)))
     ['1 of 1 servers down: http://a/v1']
     """
     if not now.down:

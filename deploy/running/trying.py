@@ -11,7 +11,7 @@ import orjson
 
 from consumers.decontamination import Decontamination
 from consumers.llm import render
-from consumers.llm.request import Completion, Request, TooLong
+from consumers.llm.request import Request, Result, TooLong
 from deploy.options import say
 from deploy.planning.pipeline import build
 from deploy.planning.plan import Plan
@@ -33,7 +33,7 @@ class PromptPrinter:
     def model(self) -> str:
         return "none"
 
-    async def complete(self, record_id: str, requests: Sequence[Request]) -> Sequence[Completion | TooLong]:
+    async def complete(self, record_id: str, requests: Sequence[Request]) -> Sequence[Result]:
         prompt, sampling = requests[0].prompt, requests[0].sampling  # all samples of a record share them
         stop = ", ".join(map(repr, sampling.stop)) or "none"
         print(

@@ -100,7 +100,7 @@ async def test_a_snapshot_tells_load_by_server_and_every_request_ends_in_one_out
         await until(lambda: server.in_flight == 3)
         now = client.snapshot()
         assert (now.in_flight, now.waiting, now.window) == (3, 2, 3)
-        assert now.servers == (ServerState(f"{server.url}/v1", True, 3),)
+        assert now.servers == (ServerState(f"{server.url}/v1", 3, 3, False),)
         call.cancel()
         await asyncio.wait([call])
         server.faults = Faults([Fault(status=429, count=1), Fault(status=500, count=1), Fault(garbage=True, count=1)])
@@ -112,7 +112,7 @@ async def test_a_snapshot_tells_load_by_server_and_every_request_ends_in_one_out
         assert outcomes == {"answered": 5, "refused": 1, "bad_reply": 2, "cancelled": 3}
         assert sum(outcomes.values()) == server.calls.counts.total()
         assert client.snapshot().latencies["s"].count == 5
-        assert client.snapshot().servers == (ServerState(f"{server.url}/v1", True, 0),)
+        assert [(one.in_flight, one.down) for one in client.snapshot().servers] == [(0, False)]
 
 
 async def test_a_cancelled_call_leaves_nothing_in_flight_and_keeps_what_was_answered() -> None:

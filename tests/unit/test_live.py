@@ -35,7 +35,7 @@ IDLE = Snapshot(0.0, {"seeds": Usage()}, 0, 0, 32, ())
 def busy(*down: str, used: Usage = USED) -> Snapshot:
     """An endpoint of three servers at work."""
     urls = ("http://one:8000/v1", "http://two:8000/v1", "http://three:8000/v1")
-    servers = tuple(ServerState(url, url not in down, 4) for url in urls)
+    servers = tuple(ServerState(url, 4, 11, url in down) for url in urls)
     took = Latencies((0,) * 10 + (90,) + (0,) * 4 + (10,) + (0,) * 6)
     return Snapshot(0.0, {"seeds": used}, 12, 1_640, 32, down, servers, {"seeds": took})
 
@@ -97,7 +97,7 @@ def test_an_endpoint_shows_load_outcomes_tokens_cost_time_to_answer_and_which_se
 @pytest.mark.parametrize("width", [40, 80, 120])
 def test_an_endpoint_breaks_lines_only_between_its_parts_and_none_is_wider_than_the_screen(width: int):
     urls = tuple(f"http://gpu-{k}.example.org:8000/v1" for k in range(9))
-    servers = tuple(ServerState(url, False, 0) for url in urls)
+    servers = tuple(ServerState(url, 0, 4, True) for url in urls)
     many = Usage(
         requests=12_345_678, refused=1_234, prompt_tokens=4_567_890_123, completion_tokens=523_456_789, cost=1e6
     )

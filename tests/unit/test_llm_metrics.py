@@ -35,7 +35,7 @@ def scraped(endpoints: Mapping[str, Snapshot]) -> dict[tuple[str, ...], float]:
 
 def endpoint(used: Usage, took: Latencies | None = None, *, up: bool = True) -> Snapshot:
     down = () if up else (URL,)
-    servers = (ServerState(URL, up, 5),)
+    servers = (ServerState(URL, 5, 32, not up),)
     return Snapshot(1.0, {"seeds": used}, 5, 7, 32, down, servers, {"seeds": took or Latencies()})
 
 
@@ -53,6 +53,7 @@ def test_every_endpoint_has_its_counters_by_stage_and_its_gauges() -> None:
     assert [found[(name, "main")] for name in gauges] == [5, 7, 32, 1, 1]
     assert found[("server_up", "main", URL)] == 0 and found[("server_up", "small", URL)] == 1
     assert found[("server_in_flight_requests", "main", URL)] == 5
+    assert found[("server_window_requests", "main", URL)] == 32
     assert found[("requests_total", "small", "seeds", "answered")] == 0, "a series exists before it moves"
 
 
@@ -98,8 +99,16 @@ BESIDE = {"failed", "estimated", "prompt_tokens", "completion_tokens", "cost", "
 def test_every_counter_of_usage_reaches_prometheus() -> None:
     quiet = scraped({"main": endpoint(Usage())})
     for field in fields(Usage):
-        if field.name not in {"failed", "seconds"}:  # the sum of five outcomes; the sum of the histogram
+        # The sum of five outcomes; the sum of the histogram; the next test.
+        if field.name not in {"failed", "seconds", "unreadable"}:
             moved = scraped({"main": endpoint(Usage(**{field.name: 2}))})
             changed = [key for key in moved if moved[key] != quiet[key]]
             assert len(changed) == 1, field.name
             assert (changed[0][0] == "requests_total") == (field.name not in BESIDE)
+
+
+def test_a_paid_reply_that_could_not_be_used_is_counted_and_is_no_answer() -> None:
+    found = scraped({"main": endpoint(Usage(requests=3, unreadable=1, failed=1, bad_reply=1))})
+    assert found[("unreadable_replies_total", "main", "seeds")] == 1
+    outcomes = {key[-1]: count for key, count in found.items() if key[0] == "requests_total" and count}
+    assert outcomes == {"answered": 2, "bad_reply": 1}
