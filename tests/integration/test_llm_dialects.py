@@ -24,8 +24,13 @@ def requests(count: int = 1, ask: str = "Is this good?") -> list[Request]:
     return [Request(f"r/{number}", prompt, SAMPLING, seed=number) for number in range(count)]
 
 
+def endpoint(url: str, settings: dict[str, Any]) -> Endpoint:
+    chosen: dict[str, Any] = {"api": "chat", **settings}
+    return Endpoint(url, "m", **chosen)
+
+
 async def ask(url: str, count: int = 1, ask: str = "Is this good?", **settings: Any) -> list[Result]:
-    async with LLMClient(Endpoint(url, "m", **{"api": "chat", **settings})) as client:
+    async with LLMClient(endpoint(url, settings)) as client:
         return list(await client.for_stage("s", 0).complete("r", requests(count, ask)))
 
 

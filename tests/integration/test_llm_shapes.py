@@ -16,10 +16,15 @@ from tests.odd_servers import USAGE, Said, chat, error, odd_server
 PROMPT = Prompt("Judge.", (), "Is this good?")
 
 
+def endpoint(url: str, settings: dict[str, Any]) -> Endpoint:
+    chosen: dict[str, Any] = {"api": "chat", **settings}
+    return Endpoint(url, "m", **chosen)
+
+
 async def ask(url: str, max_tokens: int = 100, **settings: Any) -> tuple[Result | PipelineError, Usage]:
     """Ask once; an error is a result too."""
     request = Request("r/0", PROMPT, Sampling(0.7, max_tokens), seed=1)
-    async with LLMClient(Endpoint(url, "m", **{"api": "chat", **settings})) as client:
+    async with LLMClient(endpoint(url, settings)) as client:
         try:
             [result] = await client.for_stage("s", 0).complete("r", [request])
         except PipelineError as err:
