@@ -38,8 +38,6 @@ BROKEN = {"error", "abort", "aborted", "cancelled", "insufficient_system_resourc
 _MOST_TOKENS = 10**12
 _THOUGHTS = ("reasoning_content", "reasoning", "thinking", "reasoning_text", "thoughts", "reasoning_details",
              "thinking_blocks")  # fmt: skip
-_SILENT = ("signature", "data", "id", "index", "format")
-"""Parts of thoughts that are no text."""
 
 
 @dataclass(frozen=True, slots=True)
