@@ -124,6 +124,8 @@ def unanswered(result: TooLong | Filtered, reasons: type[StrEnum]) -> Reject:
     """Return the reject of a prompt that was not sent, or that a filter of the server left without a reply."""
     if isinstance(result, Filtered):
         return Reject(reasons("filtered"), evidence(result.words))
+    if not result.context:
+        return Reject(reasons("prompt_too_long"), evidence(result.words) or f"{result.prompt_tokens} tokens")
     return Reject(
         reasons("prompt_too_long"), f"{result.prompt_tokens} tokens and the reply exceed a context of {result.context}"
     )
