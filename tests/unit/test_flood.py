@@ -1,7 +1,7 @@
 """A flood of dead letters: what one is, and what the runner does in one."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -35,7 +35,6 @@ from tests.stage_runs import (
     running,
     seeds,
     send,
-    settled,
     spec,
 )
 from tests.stream_fakes import MemoryBus
@@ -49,6 +48,31 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Gate, "BASE_S", 0.0001)
     monkeypatch.setattr(Gate, "CAP_S", 0.001)
     monkeypatch.setattr(flood_gate, "LOOK_S", 0.001)
+
+
+class Looks:
+    """Counts how often paused stages have looked for replayed inputs: what happens while they pause is to be seen by
+    then."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.count = 0
+        ends = MemoryBus.ends
+
+        async def counted(bus: MemoryBus, topic: str) -> Mapping[int, int]:
+            self.count += 1
+            return await ends(bus, topic)
+
+        monkeypatch.setattr(MemoryBus, "ends", counted)
+
+    async def some(self, run: Run) -> None:
+        """Wait for some more looks."""
+        enough = self.count + 20
+        await run.until(lambda: self.count >= enough)
+
+
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> Looks:
+    return Looks(monkeypatch)
 
 
 # --- what a flood is
@@ -133,18 +157,23 @@ class Ill:
     well: set[int] = field(default_factory=set[int])
     cured: bool = False
     calls: int = 0
+    failed: int = 0  # of the calls
+
+    def _fail(self, record: Seed) -> None:
+        if not self.cured and int(record.name) not in self.well:
+            self.failed += 1
+            raise self.error(int(record.name))
 
     async def call(self, record: Seed) -> Outcome[Seed]:
         self.calls += 1
         await asyncio.sleep(0)
-        if not self.cured and int(record.name) not in self.well:
-            raise self.error(int(record.name))
+        self._fail(record)
         return Outcome((record,))
 
     def decide(self, state: list[str], records: Sequence[Seed]) -> list[Decision[Seed]]:
         self.calls += 1
-        if not self.cured and any(int(record.name) not in self.well for record in records):
-            raise self.error(int(records[-1].name))
+        for record in records:
+            self._fail(record)
         state += [record.name for record in records]
         return [Decision(Outcome((record,)), record.name) for record in records]
 
@@ -153,6 +182,9 @@ class Ill:
             return Fold(list[str], self.decide, lambda state, changes: state.extend(changes), batch=4)
         return Map.single(self.call, concurrency=64)
 
+
+FAILED = {"map": 64, "fold": 8}
+"""Calls that fail before the stage has paused: those in flight; or a batch, its four records, a batch, and two."""
 
 both = pytest.mark.parametrize("kind", ["map", "fold"])
 
@@ -316,25 +348,32 @@ async def paused(kind: str, ill: Ill, inputs: int = 100) -> AsyncIterator[tuple[
 
 @both
 async def test_without_an_end_the_stage_pauses_says_so_and_asks_nothing(
-    kind: str, caplog: pytest.LogCaptureFixture
+    kind: str, caplog: pytest.LogCaptureFixture, looks: Looks
 ) -> None:
     ill = Ill()
-    async with paused(kind, ill) as (bus, _, run):
+    async with paused(kind, ill) as (bus, stage, run):
         assert run.stats.waiting is not None
         assert run.stats.waiting.startswith("5 dead letters in a row; most frequent error (5 of 5): Permanent: record ")
         assert "`seedstream replay typed --dead`" in run.stats.waiting
         [line] = [message for message in caplog.messages if message.startswith("stage typed paused: ")]
         assert "`seedstream dead --stage typed …`" in line and line.endswith("and it resumes")
-        await settled(lambda: (ill.calls, run.stats.read, bus.commits))
-        assert len(await dead(bus)) == 5
+        await run.until(lambda: ill.failed == FAILED[kind])
+        await looks.some(run)
+        assert run.stats.waiting is not None and len(await dead(bus)) == 5
+        ill.cured = True
+        await looks.some(run)
+        assert run.stats.waiting is not None and await emitted(bus) == []
+        await replay(bus, stage, Selection(dead=True))
+        await run.finished(105)
+    assert ill.failed == FAILED[kind]
 
 
 @both
-async def test_inputs_that_are_no_replay_do_not_resume_it(kind: str) -> None:
+async def test_inputs_that_are_no_replay_do_not_resume_it(kind: str, looks: Looks) -> None:
     ill = Ill()
     async with paused(kind, ill) as (bus, _, run):
         await send(bus, seeds(50, first=100))
-        await asyncio.sleep(0.05)
+        await looks.some(run)
         assert run.stats.waiting is not None and run.stats.dead == 5
 
 
@@ -354,13 +393,13 @@ async def test_a_replay_after_the_cure_resumes_it_and_every_input_gets_its_outco
 
 
 @both
-async def test_where_the_cure_is_none_it_pauses_again_after_as_many(kind: str) -> None:
+async def test_where_the_cure_is_none_it_pauses_again_after_as_many(kind: str, looks: Looks) -> None:
     ill = Ill()
     async with paused(kind, ill) as (bus, stage, run):
         for times in (2, 3):
             assert await replay(bus, stage, Selection(dead=True)) == 5
             await run.until(lambda: run.stats.dead == 5 * times and run.stats.waiting is not None)  # noqa: B023
-            await settled(lambda: (ill.calls, run.stats.read))
+            await looks.some(run)
             assert len(await dead(bus)) == 5 * times
         ill.cured = True
         assert await replay(bus, stage, Selection(dead=True)) == 5
@@ -382,10 +421,12 @@ async def test_told_to_stop_while_it_is_paused_it_ends_at_once_and_the_rest_is_l
     await check_conserved(bus, stage)
 
 
-async def test_a_record_that_was_retried_when_the_flood_began_is_not_tried_again_before_its_end() -> None:
-    ill = Ill(error=lambda number: RequestTimedOut(f"slow {number}"))
+async def test_a_record_that_was_retried_when_the_flood_began_is_not_tried_again_before_its_end(looks: Looks) -> None:
+    ill = Ill(error=lambda number: Permanent("refused") if number < 5 else RequestTimedOut(f"slow {number}"))
     async with paused("map", ill) as (bus, stage, run):
-        await settled(lambda: ill.calls)
+        await run.until(lambda: ill.failed == 64)  # each of those in flight, once
+        await looks.some(run)
+        assert ill.failed == 64
         ill.cured = True
         await replay(bus, stage, Selection(dead=True))
         await run.finished(105)
@@ -408,7 +449,7 @@ async def test_unreadable_inputs_of_a_map_in_a_batch_wait_and_their_neighbours_f
     assert sorted(await emitted(bus)) == list(range(6))
 
 
-async def test_a_partition_that_comes_and_goes_meanwhile_changes_nothing() -> None:
+async def test_a_partition_that_comes_and_goes_meanwhile_changes_nothing(looks: Looks) -> None:
     ill = Ill()
     stage = spec(ill.shape("map"))
     bus = await memory_bus(stage, seeds(100), shared=True, partitions=2)
@@ -417,7 +458,7 @@ async def test_a_partition_that_comes_and_goes_meanwhile_changes_nothing() -> No
         for turn in range(4):
             bus.group("typed", INPUT.name).turn = turn
             bus.group("typed", INPUT.name).rebalance(lost=lambda partition, turn=turn: partition == turn % 2)
-            await settled(lambda: (run.stats.read, ill.calls))
+            await looks.some(run)
         assert run.stats.waiting is not None and len(await dead(bus)) == 5
         ill.cured = True
         await replay(bus, stage, Selection(dead=True))
