@@ -16,6 +16,8 @@ async def open_dead(bus: Bus, stages: Collection[str] | None = None) -> Mapping[
     """Return how many inputs are dead and were not replayed, by stage, as `seedstream dead` counts them; of all
     stages and sources of a namespace, or of `stages` alone."""
     counts: Counter[str] = Counter()
+    if stages is not None and not stages:
+        return counts
     for group in await samples.dead(bus, await outline(bus), None, 0):
         if group.fate is Fate.OPEN and (stages is None or group.stage in stages):
             counts[group.stage] += group.count

@@ -99,13 +99,15 @@ async def up(asked: Start) -> int:
             interrupted = await running.run(bus, work, start.plan.config.runner, stats, view, console)
             if trainer is not None and start.until_idle and not interrupted:
                 interrupted = await trainer.finish()
-        dead = await open_dead(bus, None if start.whole else [stage.name for stage in start.stages])
-        await _tell_end(bus, start, sources, pipeline.used(), dead, idle=start.until_idle and not interrupted)
+        dead: Mapping[str, int] | None = None
+        if start.until_idle and not interrupted:
+            dead = await open_dead(bus, None if start.whole else [stage.name for stage in start.stages])
+        await _tell_end(bus, start, sources, pipeline.used(), dead)
         if trainer is not None:
             trainer.raise_failure()
     if interrupted:
         return EXIT_INTERRUPTED
-    return EXIT_DEAD if start.until_idle and dead else 0
+    return EXIT_DEAD if dead else 0
 
 
 def _training(start: Start) -> Train:
@@ -197,17 +199,16 @@ async def _tell_end(
     start: Start,
     sources: Sequence[Directory],
     used: Mapping[str, Usage],
-    dead: Mapping[str, int],
-    *,
-    idle: bool,
+    dead: Mapping[str, int] | None,
 ) -> None:
-    """Report the funnel over the whole history, one example, what is `dead`, and what to do next. `idle` says that
-    nothing is left to do."""
+    """Report the funnel over the whole history, one example, and what to do next. `dead` are the inputs that are dead,
+    by stage, where a run has ended because nothing is left to do; else None."""
     specs = await outline(bus)
     counts = await funnel(bus, legs(specs))
     shown = await latest_example(bus) if start.whole else None  # a worker of some stages has none to show for it
-    left = list(about_dead(dead, {spec.name: spec.input.name for spec in specs}, start.where.flags()))
-    if idle and start.whole and shown is None and any(spec.name == EXAMPLES.name for spec in specs):
+    left = list(about_dead(dead or {}, {spec.name: spec.input.name for spec in specs}, start.where.flags()))
+    makes_examples = any(spec.name == EXAMPLES.name for spec in start.stages)
+    if dead is not None and start.whole and makes_examples and shown is None:
         left.insert(0, about_no_examples(counts))
     if start.as_json:
         put_json(
@@ -231,6 +232,8 @@ async def _tell_end(
         out.print(f"this run: {total.requests:,} requests, {live.tokens(total)}")
     if shown is not None:
         out.print(report.example(shown))
+    if dead is None and any(count.dead for count in counts):
+        left.append(f"what became dead letters: seedstream dead {start.where.flags()}")
     for line in (*_next(start, counts, shown), *left):
         say(line)
 
