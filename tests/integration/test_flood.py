@@ -20,7 +20,7 @@ from tests.corpus import write_corpus
 from tests.integration.processes import SEEDSTREAM, seedstream
 from tests.integration.streams import CONFIG
 
-PATIENCE_S = 120.0
+PATIENCE_S = 240.0
 REFUSING = Faults([Fault(status=418, stage="responses", message="no tea for seed 12345")])
 MOST = 4
 """Dead letters in a row that are a flood here."""
