@@ -124,7 +124,7 @@ class FloodGate:
 
     def _advice(self, then: str) -> str:
         name, flags = self._spec.name, self._on_flood.flags
-        look = f"No other record was buried. See `seedstream dead --stage {name} {flags}`, remove the cause"
+        look = f"No further dead letters were written. See `seedstream dead --stage {name} {flags}`, remove the cause"
         if "/" in self._spec.input.name:  # another namespace's, to which nothing can be appended from here
             return f"{look}, and start it again"
         return f"{look}, replay the dead (`seedstream replay {name} --dead {flags}`), and {then}"

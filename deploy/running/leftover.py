@@ -43,7 +43,7 @@ def about_dead(dead: Mapping[str, int], inputs: Mapping[str, str], flags: str) -
     for stage in dead:
         what = f"replay {stage}:"
         if stage not in inputs:
-            yield f"  {what:26} not possible, a source sent them: send changed files instead"
+            yield f"  {what:26} not possible, a source sent it: remove the cause, and send it to a new namespace"
         elif "/" in inputs[stage]:  # another namespace's, to which nothing can be appended
             yield f"  {what:26} seedstream replay {stage} --into NAMESPACE {flags}"
         else:
