@@ -8,6 +8,7 @@ from typing import Any
 
 from stream.bus import Bus, Message, Stored
 from stream.codec import decode, encode
+from stream.flood_gate import PAUSE, OnFlood
 from stream.idle import lag
 from stream.metrics import StageStats
 from stream.outcomes import StageSpec
@@ -83,10 +84,12 @@ class Run:
 
 
 @contextlib.asynccontextmanager
-async def running(bus: Bus, stage: StageSpec, settings: Settings = FAST) -> AsyncIterator[Run]:
+async def running(
+    bus: Bus, stage: StageSpec, settings: Settings = FAST, on_flood: OnFlood = PAUSE
+) -> AsyncIterator[Run]:
     """Run a stage inside; it is stopped in good order, unless it has ended before."""
     stats, stop = StageStats(stage.name), asyncio.Event()
-    run = Run(stats, stop, asyncio.create_task(run_stage(bus, stage, settings, stats, stop)))
+    run = Run(stats, stop, asyncio.create_task(run_stage(bus, stage, settings, stats, stop, None, on_flood)))
     try:
         yield run
         if not run.task.done():

@@ -11,6 +11,7 @@ from stream.bus import Cause, Gone, Message
 from stream.codec import encode
 from stream.ending import Ending
 from stream.errors import LeaseLost, Unavailable, WrongConfig
+from stream.flood_gate import PAUSE, FloodGate
 from stream.idle import lag
 from stream.map_calls import Job
 from stream.map_worker import MapWorker
@@ -310,7 +311,8 @@ async def test_what_is_fatal_between_two_leases_ends_the_next_one() -> None:
     stage = spec(Map.single(call))
     bus = await memory_bus(stage, seeds(1), shared=True)
     stats = StageStats(STAGE)
-    worker = MapWorker(Job(stage, Map.single(call), FAST, stats, Gates(stats)))
+    flood = FloodGate(stage, FAST, stats, PAUSE, lambda _: None)
+    worker = MapWorker(Job(stage, Map.single(call), FAST, stats, Gates(stats), flood))
     async with contextlib.aclosing(bus.leases(STAGE, INPUT.name)) as leases:
         under_way = asyncio.create_task(worker.run(await anext(leases), Ending(asyncio.Event(), FAST.drain_s)))
         await until(lambda: bool(doors.waiting))
