@@ -19,7 +19,7 @@ from consumers.llm.permits import Permits, Urgency
 from consumers.llm.request import LLM, Completion, Request, Result, TooLong
 from consumers.llm.servers import Servers
 from consumers.llm.unfinished import Unfinished, UnfinishedRecords
-from consumers.llm.usage import Snapshot, Usage
+from consumers.llm.usage import ServerState, Snapshot, Usage
 from consumers.llm.window import Window
 from stream.errors import Fatal, Permanent, PipelineError, Transient, Unavailable, WrongConfig
 
@@ -88,7 +88,15 @@ class LLMClient:
         """Return the state of the endpoint, for the live view and for metrics."""
         permits = self._permits
         limit = self._window.limit
-        return Snapshot(time.monotonic(), self.usage(), permits.in_flight, permits.waiting, limit, self._servers.down)
+        down = self._servers.down
+        # The window is shared so far: each server is shown its part of it.
+        servers = tuple(
+            ServerState(host.url, host.in_flight, -(-limit // len(self._servers.all)), host.url in down)
+            for host in self._servers.all
+        )
+        return Snapshot(
+            time.monotonic(), self.usage(), permits.in_flight, permits.waiting, limit, self._servers.down, servers
+        )
 
     async def complete(self, stage: str, depth: int, record_id: str, requests: Sequence[Request]) -> Sequence[Result]:
         """See `request.LLM.complete`. It ends, well or badly, only when none of its requests is under way any more."""

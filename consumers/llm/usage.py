@@ -32,8 +32,18 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
+class ServerState:
+    """One server of an endpoint at one moment."""
+
+    url: str
+    in_flight: int
+    window: int  # permits of this server
+    down: bool  # left out at present
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
-    """An endpoint at one moment."""
+    """An endpoint at one moment. `in_flight` and `window` are sums over its servers."""
 
     at_s: float  # on the monotonic clock
     stages: Mapping[str, Usage]
@@ -41,6 +51,7 @@ class Snapshot:
     waiting: int  # for a permit
     window: int  # permits
     down: tuple[str, ...]  # urls left out at present
+    servers: tuple[ServerState, ...] = ()  # in the order of the config
 
     @property
     def total(self) -> Usage:
