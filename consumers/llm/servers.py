@@ -1,8 +1,8 @@
 """The servers of one endpoint, over HTTP: one question in, a reply or an error of ours out.
 
-Where there are several, one that cannot be reached or takes no more is passed over for the next one, since it has done
-no work. A request that broke in the middle may have been paid, and is the runner's to decide: unless the server does
-not answer at all any more, or did not while the request was under way, which is no record's fault.
+An EndpointDown means that the server has done no work: the client sends the request to the next one. A request that
+broke in the middle may have been paid, and is the runner's to decide: unless the server does not answer at all any
+more, or did not while the request was under way, which is no record's fault.
 """
 
 import asyncio
@@ -29,12 +29,12 @@ NO_TOKENIZER = {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.
 
 
 class Servers:
-    """The servers of `endpoint`; `key` goes with each request."""
+    """The servers of `endpoint`, which `hosts` keeps the state of; `key` goes with each request."""
 
-    def __init__(self, endpoint: Endpoint, key: str | None) -> None:
+    def __init__(self, endpoint: Endpoint, hosts: Hosts, key: str | None) -> None:
         self._endpoint = endpoint
         self._key = key
-        self._hosts = Hosts(endpoint.urls)
+        self._hosts = hosts
         headers = {"authorization": f"Bearer {key}"} if key else {}
         self._wires = {url: Wire(url, headers) for url in endpoint.urls}
         self._has_tokenizer = True  # until a server says it has none
@@ -47,36 +47,26 @@ class Servers:
         for wire in self._wires.values():
             await wire.close()
 
-    @property
-    def all(self) -> tuple[Host, ...]:
-        """The servers, in the order of the config."""
-        return self._hosts.all
-
-    @property
-    def down(self) -> tuple[str, ...]:
-        """Urls that are left out at present."""
-        return self._hosts.down
-
-    async def complete(self, body: bytes) -> apis.Reply:
-        """Ask for one sample.
+    async def complete(self, host: Host, body: bytes) -> apis.Reply:
+        """Ask a server for one sample.
 
         Raises:  EndpointDown, RequestTimedOut, BadReply, Permanent, WrongConfig, ContextExceeded.
         """
         path = apis.path(self._endpoint)
-        host, answer = await self._exchange(path, body, self._endpoint.timeout_s)
+        answer = await self._exchange(host, "POST", path, body, self._endpoint.timeout_s)
         if answer.status == HTTPStatus.NOT_FOUND:
             raise await self._not_found(host, path, answer)
         self._raise_failure(host, answer)
         return apis.reply(answer.body, host.url, self._key)
 
-    async def count(self, prompt: apis.PromptField) -> int | None:
+    async def count(self, host: Host, prompt: apis.PromptField) -> int | None:
         """Return the tokens of a prompt as the server counts them; None when it has no way to ask.
 
         Raises:  as `complete`.
         """
         if not self._has_tokenizer:
             return None
-        host, answer = await self._exchange("/tokenize", apis.tokenize_body(self._endpoint, prompt), SMALL_S)
+        answer = await self._exchange(host, "POST", "/tokenize", apis.tokenize_body(self._endpoint, prompt), SMALL_S)
         if answer.status not in NO_TOKENIZER:
             self._raise_failure(host, answer)
             try:
@@ -100,26 +90,9 @@ class Servers:
         if len(away) == len(answers):
             raise away[0] if isinstance(away[0], EndpointDown) else EndpointDown(str(away[0])) from away[0]
 
-    async def _exchange(self, path: str, body: bytes, timeout_s: float) -> tuple[Host, Answer]:
-        """Send to the best server, and to the next best where it is down."""
-        tried: set[str] = set()
-        down: EndpointDown | None = None
-        while host := self._hosts.choose(time.monotonic(), tried):
-            tried.add(host.url)
-            try:
-                return host, await self._exchange_with(host, "POST", path, body, timeout_s)
-            except EndpointDown as err:
-                down = err
-        if down is None:
-            wish_s = self._hosts.shortest_wish_s(time.monotonic())
-            urls = ", ".join(host.url for host in self._hosts.all)
-            down = Refused(f"{urls} wants no request for {wish_s:.0f} s", retry_after_s=wish_s)
-        raise down
-
-    async def _exchange_with(self, host: Host, method: str, path: str, body: bytes | None, timeout_s: float) -> Answer:
+    async def _exchange(self, host: Host, method: str, path: str, body: bytes | None, timeout_s: float) -> Answer:
         # vLLM's tokenizer stands beside /v1, not under it.
         base_url = host.url.removesuffix("/v1") if path == "/tokenize" else host.url
-        host.in_flight += 1
         sent_s = time.monotonic()
         try:
             answer = await self._wires[host.url].send(method, base_url + path, body, timeout_s)
@@ -137,8 +110,6 @@ class Servers:
         except EndpointDown:
             self._hosts.silent(host, time.monotonic())
             raise
-        finally:
-            host.in_flight -= 1
         self._hosts.answered(host, time.monotonic())
         return answer
 
@@ -147,23 +118,34 @@ class Servers:
         None when it lived all along: then the request is to blame.
 
         What it has answered since the request was sent proves nothing: it may have stopped a moment later. So it is
-        asked a small question now. All who want to know at one time share the question.
+        asked a small question now.
         """
-        asking = self._asking.get(host.url)
-        if asking is None:
-            asking = self._asking[host.url] = asyncio.create_task(self._answers(host))
-            asking.add_done_callback(lambda _: self._asking.pop(host.url))
-        if not await asyncio.shield(asking):
+        if not await asyncio.shield(self.ask(host)):
             self._hosts.silent(host, time.monotonic())
             return EndpointDown(f"{host.url} answers nothing any more ({timed_out})")
         if not self._hosts.heard_all_along(host, sent_s):
             return EndpointDown(f"{host.url} was silent, and answers again ({timed_out})")
         return None
 
+    def unwilling(self) -> Refused:
+        """Return the error of a request that no server wants at present."""
+        wish_s = self._hosts.shortest_wish_s(time.monotonic())
+        urls = ", ".join(host.url for host in self._hosts.all)
+        return Refused(f"{urls} wants no request for {wish_s:.0f} s", retry_after_s=wish_s)
+
+    def ask(self, host: Host) -> asyncio.Task[bool]:
+        """Ask a server a small question; the result tells whether it answers. All who want to know at one time share
+        the question."""
+        asking = self._asking.get(host.url)
+        if asking is None:
+            asking = self._asking[host.url] = asyncio.create_task(self._answers(host))
+            asking.add_done_callback(lambda _: self._asking.pop(host.url))
+        return asking
+
     async def _answers(self, host: Host) -> bool:
         limit_s = min(SMALL_S, self._endpoint.timeout_s)
         try:
-            await self._exchange_with(host, "GET", "/models", None, limit_s)
+            await self._exchange(host, "GET", "/models", None, limit_s)
         except (Unavailable, Transient):
             return False
         return True
@@ -178,7 +160,7 @@ class Servers:
 
         Raises:  as `complete`; WrongConfig also when it speaks another API.
         """
-        answer = await self._exchange_with(host, "GET", "/models", None, SMALL_S)
+        answer = await self._exchange(host, "GET", "/models", None, SMALL_S)
         if answer.status == HTTPStatus.NOT_FOUND:
             return None
         self._raise_failure(host, answer)
