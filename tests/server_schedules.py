@@ -94,7 +94,7 @@ def ideal_wall_s(
     return now_s
 
 
-class Away(Exception):
+class Away(Exception):  # noqa: N818 - says what the server is
     """The server was killed, or is."""
 
 

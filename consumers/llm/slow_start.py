@@ -6,13 +6,15 @@ TCP's does (RFC 5681, section 3.1): it grows exponentially, until there is no mo
 
 The proof is overtaking. A server takes requests in the order in which they come. So when one is answered, all that were
 sent before it have left the queue, and those of them that are still out were served beside it at that moment: it and
-they are `beside` requests in service at once. The window becomes TWICE that many.
+they are `beside` requests in service at once. The window becomes TWICE that many. Requests that are sent nearly
+together arrive in any order, and prove nothing about each other.
 
 A server that takes its queue in another order (or a proxy with several queues) lets requests overtake others that only
 wait. There the time that a request is out grows as the window does. So each step is also checked by Little's law: of
 what the last step added, more than WORKED must have done work.
 """
 
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -22,6 +24,12 @@ that it ends between 1.4 and 1.8 times the slots."""
 
 LEAST_STEP = 1.25
 """A step widens the window at least so much."""
+
+TOGETHER = 1 / 16
+"""Two requests are sent together when fewer replies come between them than this share of the window."""
+
+LONGEST = 4
+"""The slow start ends when so many times the window's replies have brought no step."""
 
 UNCHECKED = 4.0
 """How far the window may grow, as a multiple of its start, by the proof of overtaking alone."""
@@ -56,7 +64,10 @@ class SlowStart:
     def __init__(self, start: int) -> None:
         self.over = False
         self._start = start
-        self._open: dict[object, bool] = {}  # in the order sent; whether the window was in use when it was
+        # In the order sent: how many replies there were by then, and whether the window was in use.
+        self._open: dict[object, tuple[int, bool]] = {}
+        self._replies = 0
+        self._stepped = 0  # replies before the last step
         self._first, self._last = Span(), Span()  # while it was at most twice as wide as at the start; since a step
         self._at_s = math.nan
         self._unproven = 0  # replies without proof since the last one, of requests sent while there was enough to do
@@ -64,7 +75,7 @@ class SlowStart:
     def sent(self, ticket: object, in_flight: int, limit: int, now_s: float) -> None:
         """Count a request that is sent now; `in_flight` includes it."""
         self._pass(limit, now_s)
-        self._open[ticket] = in_flight >= 0.8 * limit
+        self._open[ticket] = self._replies, in_flight >= 0.8 * limit
 
     def gone(self, ticket: object, limit: int, now_s: float) -> None:
         """Forget a request that was not answered."""
@@ -74,21 +85,20 @@ class SlowStart:
     def succeeded(self, ticket: object, limit: int, now_s: float) -> float | None:
         """Count a reply. Return the new width of the window when it shows that there is room."""
         self._pass(limit, now_s).replies += 1
-        beside = 1
-        for other in self._open:
-            if other is ticket:
-                break
-            beside += 1
-        self._unproven += self._open.pop(ticket, False)
+        self._replies += 1
+        sent_at, loaded = self._open.pop(ticket)
+        before = sent_at - max(1.0, TOGETHER * limit)
+        beside = 1 + sum(1 for _ in itertools.takewhile(lambda other: other[0] <= before, self._open.values()))
+        self._unproven += loaded
         width = TWICE * beside
         if width >= LEAST_STEP * limit:
             self._unproven = 0
-            if width <= UNCHECKED * self._start or self._worked():
-                self._last = Span()
+            if width > UNCHECKED * self._start and not self._worked():
+                width = UNCHECKED * self._start
+            if width >= LEAST_STEP * limit:
+                self._last, self._stepped = Span(), self._replies
                 return width
-            if limit < UNCHECKED * self._start / LEAST_STEP:
-                return UNCHECKED * self._start
-        self.over = self._unproven >= limit
+        self.over = self._unproven >= limit or self._replies - self._stepped >= LONGEST * limit
         return None
 
     def _pass(self, limit: int, now_s: float) -> Span:

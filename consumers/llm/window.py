@@ -206,17 +206,18 @@ class Window:
         ticket.round.open.discard(ticket)
         if self._slow_start:
             self._slow_start.gone(ticket, self.limit, now_s)
-        if self._round.over:
+        elif self._round.over:
             self._learn(self._round, now_s)
             self._round = self._new_round()
 
     def _widen(self, slow_start: SlowStart, ticket: Ticket, now_s: float) -> None:
         width = slow_start.succeeded(ticket, self.limit, now_s)
         if width:
-            self._start_anew(width)
-            self._round = self._new_round()
-        elif slow_start.over:
+            self._width = min(width, self._most)
+        elif slow_start.over:  # only now is it known what is usual
             self._slow_start = None
+            self._start_anew(self._width)
+            self._round = self._new_round()
 
     def _latency(self, ticket: Ticket, now_s: float) -> tuple[float, float]:
         latency_s = now_s - ticket.sent_s
