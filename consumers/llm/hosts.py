@@ -96,6 +96,7 @@ class Hosts:
 
     def __init__(self, urls: Sequence[str], start: int = 96, least: int = 1, most: int = 1024) -> None:
         self._most = most
+        self.all: tuple[Host, ...]
         if len(urls) == 1:
             self.all = (Host(urls[0], Window(start, least, most)),)
         else:
@@ -198,7 +199,7 @@ def _may_be_asked(host: Host, now_s: float, tried: Mapping[str, float]) -> bool:
     if host.wish_until_s > now_s:
         return False
     failed_s = tried.get(host.url)
-    return failed_s is None or (failed_s <= host.back_s and not host.is_silent)
+    return failed_s is None or (failed_s < host.back_s and not host.is_silent)
 
 
 def _in_time(room: Sequence[Host], up: Sequence[Host], waiting: int) -> Iterable[Host]:

@@ -98,7 +98,7 @@ def test_a_request_is_held_back_only_while_another_is_under_way(
 def test_a_server_that_is_down_is_left_out_until_its_rest_is_over_and_then_gets_one_request() -> None:
     hosts = Hosts(["a", "b"])
     a, b = hosts.all
-    b.in_flight = 50
+    b.in_flight = 40
     hosts.failed(a, 0.0, None)
     assert hosts.down == ("a",)
     assert [chosen(hosts, t) for t in (0.0, 0.9)] == ["b", "b"]
