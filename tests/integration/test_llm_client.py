@@ -311,6 +311,61 @@ async def test_a_refusal_sends_the_request_to_the_next_server() -> None:
         assert two.calls.counts.total() == 5
 
 
+async def test_what_a_server_has_in_work_when_it_dies_goes_to_the_others_and_no_error_reaches_the_stage() -> None:
+    one_service, two_service = Service(slots=64, mean_s=30.0, sigma=0.0), Service(slots=64, mean_s=0.01, sigma=0.0)
+    async with (
+        ScriptedLLM(service=one_service) as one,
+        ScriptedLLM(service=two_service) as two,
+        LLMClient(Endpoint((one.url, two.url), "scripted")) as client,
+    ):
+        call = asyncio.create_task(client.for_stage("s", 0).complete("r", requests("r", 90)))
+        await until(lambda: two.calls.counts.total() == 90 - one.in_flight and not two.in_flight)
+        assert one.in_flight >= 30
+        await one.go_down()
+        assert len(await asyncio.wait_for(call, 20)) == 90
+        assert two.calls.counts.total() == 90
+        assert client.usage()["s"].failed == 0
+
+
+async def test_a_server_that_is_back_is_asked_again_while_others_are_busy() -> None:
+    slow = Service(slots=64, mean_s=20.0, sigma=0.0)
+    async with (
+        ScriptedLLM() as one,
+        ScriptedLLM(service=slow) as two,
+        LLMClient(Endpoint((one.url, two.url), "scripted", concurrency=4, concurrency_max=4)) as client,
+    ):
+        llm = client.for_stage("s", 0)
+        await one.go_down()
+        calls = [asyncio.create_task(llm.complete(f"{k}", requests(f"{k}"))) for k in range(12)]
+        await until(lambda: client.snapshot().down == (f"{one.url}/v1",) and two.in_flight >= 2)
+        await one.come_back()
+        await until(lambda: one.calls.counts.total() >= 8)  # though nothing else happens: the other is busy for long
+        for call in calls:
+            call.cancel()
+        await asyncio.wait(calls)
+
+
+async def test_a_snapshot_tells_of_each_server() -> None:
+    service = Service(mean_s=30.0, sigma=0.0)
+    async with (
+        ScriptedLLM(service=service) as one,
+        ScriptedLLM(service=service) as two,
+        LLMClient(Endpoint((one.url, two.url), "scripted", concurrency=10)) as client,
+    ):
+        await two.go_down()
+        call = asyncio.create_task(client.for_stage("s", 0).complete("r", requests("r", 7)))
+        await until(lambda: one.in_flight == 5 and bool(client.snapshot().down))
+        now = client.snapshot()
+        assert [server.url for server in now.servers] == [f"{one.url}/v1", f"{two.url}/v1"]
+        assert [(server.in_flight, server.window, server.down) for server in now.servers] == [
+            (5, 5, False),
+            (0, 5, True),
+        ]
+        assert (now.in_flight, now.waiting, now.window) == (5, 2, 10)
+        call.cancel()
+        await asyncio.wait([call])
+
+
 # --- refusals
 
 
