@@ -6,6 +6,8 @@ aiokafka's transactions have traps, which this file is there to know:
   doubt is thrown away, not stopped.
 - The commit of offsets is not checked against the group's generation. So there is one id for each input partition,
   and only fencing tells the owner from a zombie.
+- A producer that starts fences whoever owns the id, also a successor. So an owner in doubt resumes: it asks for the
+  epoch after its own, and is refused when another has begun (`epochs.py`).
 """
 
 import asyncio
@@ -20,7 +22,8 @@ from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from stream.bus import Message
 from stream.kafka.cluster import Cluster
-from stream.kafka.errors import translated
+from stream.kafka.epochs import EpochHandler, Held, was_aborted
+from stream.kafka.errors import FENCED, translated
 from stream.kafka.wire import headers, partition_of
 
 TRANSACTION_MS = 15_000
@@ -56,6 +59,7 @@ class Owner:
         self._partitions = partitions
         self._limits = limits
         self._producer: AIOKafkaProducer | None = None
+        self._held: Held | None = None  # the last epoch that was ours
         self._discarded: set[asyncio.Task[None]] = set()
 
     @property
@@ -68,6 +72,22 @@ class Owner:
 
         Raises:  BrokerDown, WrongConfig when not allowed.
         """
+        await self._start(None)
+
+    async def resume(self) -> None:
+        """Become the owner again after a step of unknown fate: what is open of it is aborted. Fences nobody else.
+
+        Raises:  LeaseLost when another owner has begun; as `begin`.
+        """
+        if not await self._start(self._held):
+            await self.begin()
+
+    async def _start(self, held: Held | None) -> bool:
+        """Start a producer with the epoch after the one held, or unconditionally. Return False when it is refused, and
+        nobody has begun since: the coordinator has ended our transaction, which took too long.
+
+        Raises:  LeaseLost when another owner has begun.
+        """
         self.discard()
         producer = AIOKafkaProducer(
             transactional_id=self._id,
@@ -77,20 +97,31 @@ class Owner:
             max_request_size=max([BATCH_BYTES, *self._limits.values()]),
             **self._cluster.client,
         )
+        sender = producer._sender  # pyright: ignore[reportPrivateUsage] - there is no public way
+        sender._do_init_pid = EpochHandler(sender, held).do  # pyright: ignore[reportPrivateUsage]
         try:
             with translated(self.what):
                 async with asyncio.timeout(BEGIN_S):
-                    await producer.start()
+                    try:
+                        await producer.start()
+                    except FENCED:
+                        if held is None or not await was_aborted(producer.client, self._id, held):
+                            raise
+                        self._throw_away(producer)
+                        return False
         except BaseException:
             self._throw_away(producer)
             raise
+        manager = sender._txn_manager  # pyright: ignore[reportPrivateUsage]
+        self._held = Held(manager.producer_id, manager.producer_epoch)
         self._producer = producer
+        return True
 
     async def write(self, messages: Sequence[Message], topics: Mapping[str, str], mark: Mark) -> None:
         """Write messages and a mark in one transaction; `topics` are the full names of the messages' topics.
 
         Raises:  LeaseLost when fenced; TooLarge; WrongConfig; BrokerDown when its fate is unknown. After any of them
-                 `begin` comes first again.
+                 `resume` or `begin` comes first.
         """
         producer = self._producer
         assert producer is not None
@@ -106,7 +137,7 @@ class Owner:
 
     @property
     def well(self) -> bool:
-        """Whether it can write without beginning anew."""
+        """Whether it can write as it is."""
         return self._producer is not None
 
     def _batches(

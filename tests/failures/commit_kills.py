@@ -60,9 +60,7 @@ class Bell(asyncio.DatagramProtocol):
 
 @asynccontextmanager
 async def bell() -> AsyncGenerator[tuple[Bell, int]]:
-    transport, listening = await asyncio.get_running_loop().create_datagram_endpoint(
-        Bell, local_addr=("127.0.0.1", 0)
-    )
+    transport, listening = await asyncio.get_running_loop().create_datagram_endpoint(Bell, local_addr=("127.0.0.1", 0))
     try:
         yield listening, transport.get_extra_info("sockname")[1]
     finally:
@@ -120,7 +118,9 @@ class Lane:
         ]
 
 
-async def lane(folder: Path, kafka: LocalKafka, namespace: str, moments: Sequence[str], dice: random.Random) -> list[Kill]:
+async def lane(
+    folder: Path, kafka: LocalKafka, namespace: str, moments: Sequence[str], dice: random.Random
+) -> list[Kill]:
     """Kill a worker at each of the moments; then see that every input had its outcomes once."""
     folder.mkdir()
     task = {"call_s": 0.005, "concurrency": 8, "settings": {"commit_interval_s": 0.02}, "session_s": 2.0}
