@@ -19,6 +19,9 @@ NO_TAGS: dict[int, bytes] = {}
 ABORTED = {"PrepareAbort", "CompleteAbort"}
 """States of a transaction that was not committed, and after which nobody has begun one."""
 
+FAILURES = 5
+"""Answers UnknownError to the wish for a next epoch, after which it is taken for one that is never granted."""
+
 MOST_BUMPS = 2
 """Epochs by which the end of one transaction raises it: 1, and 2 in Kafka 4.0.0 (KAFKA-19367)."""
 
@@ -74,6 +77,7 @@ class EpochHandler(InitPIDHandler):
     def __init__(self, sender: Sender, held: Held | None) -> None:
         super().__init__(sender)
         self._held = held
+        self._failures = 0
 
     def create_request(self) -> Any:
         if self._held is None:
@@ -84,12 +88,15 @@ class EpochHandler(InitPIDHandler):
     def handle_response(self, resp: Any) -> float | None:
         """Return after how many seconds to ask again; None when an epoch was given.
 
-        Raises:  InvalidProducerEpoch when another owner has begun since the epoch held.
+        Raises:  InvalidProducerEpoch when the epoch held is not the last one; UnknownError when the coordinator fails
+                 at the next one again and again.
         """
-        if kafka.for_code(resp.error_code) is kafka.UnknownError:
-            # The coordinator failed, as it does when two requests for one id cross. It has not changed the epoch.
-            return self._default_backoff
-        return super().handle_response(resp)
+        if kafka.for_code(resp.error_code) is not kafka.UnknownError:
+            return super().handle_response(resp)
+        self._failures += 1
+        if self._held is not None and self._failures >= FAILURES:
+            raise kafka.UnknownError
+        return self._default_backoff
 
 
 class DescribeTransactionsResponse_v0(Response):  # noqa: N801
@@ -138,9 +145,13 @@ class DescribeTransactions(Request[DescribeTransactionsRequest_v0]):
         return request_struct_class([self._id], NO_TAGS)
 
 
-async def was_aborted(client: AIOKafkaClient, transactional_id: str, held: Held) -> bool:
-    """Tell whether the coordinator itself has raised the epoch held, by aborting the transaction under it, and nobody
-    has begun since. Before `transaction.version` 2 such an owner is refused its next epoch as one that was fenced is.
+async def is_unclaimed(client: AIOKafkaClient, transactional_id: str, held: Held) -> bool:
+    """Tell whether nobody has begun since the epoch held, though the next one is not to be had. That is so
+
+    - when the coordinator aborted the transaction under it, before `transaction.version` 2: the owner is then refused
+      as one that was fenced is;
+    - when the epoch is the second last of its producer id and its transaction is open: Kafka 4.3 then fails at each
+      such wish (measured), and at none that is unconditional.
 
     Raises:  KafkaError.
     """
@@ -151,4 +162,5 @@ async def was_aborted(client: AIOKafkaClient, transactional_id: str, held: Held)
     [(code, _, state, _, _, producer_id, epoch, *_)] = answer.transactions
     if code:
         raise kafka.for_code(code)(transactional_id)
-    return state in ABORTED and producer_id == held.producer_id and 1 <= epoch - held.epoch <= MOST_BUMPS
+    bumps = epoch - held.epoch
+    return producer_id == held.producer_id and (bumps == 0 or (state in ABORTED and 1 <= bumps <= MOST_BUMPS))

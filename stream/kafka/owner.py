@@ -16,13 +16,13 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaConnectionError, KafkaError
+from aiokafka.errors import KafkaConnectionError, KafkaError, UnknownError
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from stream.bus import Message
 from stream.kafka.cluster import Cluster
-from stream.kafka.epochs import EpochHandler, Held, was_aborted
+from stream.kafka.epochs import EpochHandler, Held, is_unclaimed
 from stream.kafka.errors import FENCED, translated
 from stream.kafka.wire import headers, partition_of
 
@@ -83,8 +83,8 @@ class Owner:
             await self.begin()
 
     async def _start(self, held: Held | None) -> bool:
-        """Start a producer with the epoch after the one held, or unconditionally. Return False when it is refused, and
-        nobody has begun since: the coordinator has ended our transaction, which took too long.
+        """Start a producer with the epoch after the one held, or unconditionally. Return False when there is no such
+        epoch to be had, though nobody has begun since.
 
         Raises:  LeaseLost when another owner has begun.
         """
@@ -104,8 +104,8 @@ class Owner:
                 async with asyncio.timeout(BEGIN_S):
                     try:
                         await producer.start()
-                    except FENCED:
-                        if held is None or not await was_aborted(producer.client, self._id, held):
+                    except (*FENCED, UnknownError):
+                        if held is None or not await is_unclaimed(producer.client, self._id, held):
                             raise
                         self._throw_away(producer)
                         return False

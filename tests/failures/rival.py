@@ -11,6 +11,7 @@ from aiokafka.client import AIOKafkaClient, ConnectionGroup, CoordinationType
 from aiokafka.protocol.group import LeaveGroupRequest
 from aiokafka.protocol.transaction import InitProducerIdRequest
 
+from stream.kafka.epochs import Held
 from stream.kafka.owner import TRANSACTION_MS
 
 AGAIN_S = 0.005
@@ -58,6 +59,15 @@ class Rival:
                     await asyncio.sleep(AGAIN_S)
         self.answers += found
         return found
+
+    async def held(self, transactional_id: str) -> Held:
+        """Become the owner of an id of which no transaction is open, and return the epoch."""
+        node = await self._coordinator(CoordinationType.TRANSACTION, transactional_id)
+        wish = InitProducerIdRequest(transactional_id, TRANSACTION_MS)
+        while True:
+            answer = await self._client.send(node, wish, group=ConnectionGroup.COORDINATION)
+            if not answer.error_code:
+                return Held(answer.producer_id, answer.producer_epoch)
 
     async def send_away(self, group: str, member: str) -> str:
         """Leave a group in the name of a member that can no longer do so: it is rebalanced at once."""

@@ -20,7 +20,8 @@ from stream.bus import Appender, Bus, Lease, Message
 from stream.errors import BrokerDown, LeaseLost, Unavailable
 from stream.kafka import admin, owner
 from stream.kafka.bus import Kafka
-from stream.kafka.owner import TRANSACTION_MS, Mark
+from stream.kafka.epochs import FAILURES, Held
+from stream.kafka.owner import TRANSACTION_MS, Mark, Owner
 from stream.kafka.security import KafkaConfig
 from stream.progress import Progress
 from stream.retry import backoff_s
@@ -123,12 +124,12 @@ async def test_a_lease_in_doubt_gives_way_to_the_next_owner_of_its_partition_who
 
 
 async def test_who_begins_or_resumes_asks_again_while_the_coordinator_fails(own_kafka: MakeKafka) -> None:
-    async def meanwhile(proxy: Proxy, work: Any) -> None:
-        """Let work be done whose first three wishes for an epoch fail."""
+    async def meanwhile(proxy: Proxy, work: Any, failures: int) -> None:
+        """Let work be done whose first wishes for an epoch fail."""
         before = proxy.struck[INIT_PRODUCER_ID, Fate.FAILED]
         await proxy.strike(INIT_PRODUCER_ID, Fate.FAILED)
         working = asyncio.create_task(work)
-        await until(lambda: proxy.struck[INIT_PRODUCER_ID, Fate.FAILED] >= before + 3, lambda: working)
+        await until(lambda: proxy.struck[INIT_PRODUCER_ID, Fate.FAILED] >= before + failures, lambda: working)
         await proxy.strike(INIT_PRODUCER_ID, None)
         await working
 
@@ -139,11 +140,12 @@ async def test_who_begins_or_resumes_asks_again_while_the_coordinator_fails(own_
             async def enter() -> None:
                 found.append(await stack.enter_async_context(bus.appender("source")))
 
-            await meanwhile(proxy, enter())
+            await meanwhile(proxy, enter(), 3)
             [appender] = found
-            await doubted(proxy, Fate.SWALLOWED, appender, inputs(1))
-            await meanwhile(proxy, appender.append(inputs(1)))
-        assert keys(await all_of(bus, INPUT)) == ["k0"]
+            for k, failures in enumerate((FAILURES - 1, FAILURES + 2)):  # the latter until it asks unconditionally
+                await doubted(proxy, Fate.SWALLOWED, appender, inputs(1, first=k))
+                await meanwhile(proxy, appender.append(inputs(1, first=k)), failures)
+        assert keys(await all_of(bus, INPUT)) == ["k0", "k1"]
 
 
 @pytest.mark.parametrize("version", [1, 2])
@@ -166,6 +168,35 @@ async def test_an_owner_whose_transaction_the_coordinator_has_ended_resumes_wher
                     await appender.append(inputs(1, first=2))
                 await heir.append(inputs(1, first=3))
         assert keys(await all_of(bus, INPUT)) == ["k0", "k1", "k3"]
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("epoch", [32_764, 32_765, 32_766])
+async def test_an_owner_resumes_when_the_epochs_of_its_producer_id_are_used_up(
+    kafka: LocalKafka, namespace: str, epoch: int
+) -> None:
+    """32,766 is the last one. Whoever has one of the last resumes with an open transaction, and goes on under another
+    producer id."""
+    async with opened(f"kafka://{kafka.bootstrap}", namespace) as bus, rival(kafka.bootstrap) as taker:
+        while (await taker.held(f"{namespace}.appender.source")).epoch < epoch - 1:
+            pass
+        async with bus.appender("source") as appender:
+            writer: Any = appender
+            first: Held = writer._owner._held
+            assert first.epoch == epoch
+            for k in range(3):
+                await open_transaction(writer._owner, bus._place.full(INPUT))  # pyright: ignore[reportPrivateUsage]
+                await appender.append(inputs(1, first=k))
+            assert writer._owner._held.producer_id > first.producer_id
+        assert keys(await all_of(bus, INPUT)) == ["k0", "k1", "k2"]
+
+
+async def open_transaction(writer: Owner, topic: str) -> None:
+    """Leave an owner in doubt, with a transaction of its producer's open."""
+    producer: Any = writer._producer  # pyright: ignore[reportPrivateUsage]
+    await producer.begin_transaction()
+    await (await producer.send(topic, b"", key=b"open", partition=0))
+    writer.discard()
 
 
 # --- within milliseconds
