@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaConnectionError, KafkaError, UnknownError
+from aiokafka.errors import IllegalOperation, KafkaConnectionError, KafkaError, UnknownError
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
@@ -182,17 +182,28 @@ class Owner:
 async def _transaction(
     producer: AIOKafkaProducer, batches: Mapping[TopicPartition, Sequence[BatchBuilder]], mark: Mark
 ) -> None:
-    await producer.begin_transaction()
     at = {TopicPartition(mark.topic, mark.partition): OffsetAndMetadata(mark.offset, mark.metadata)}
     try:
+        await producer.begin_transaction()
         async with asyncio.TaskGroup() as group:
             for tp, of_partition in batches.items():
                 group.create_task(_delivered(producer, tp, of_partition))
             group.create_task(producer.send_offsets_to_transaction(at, mark.group))
+        await producer.commit_transaction()
     except BaseExceptionGroup as group:
-        # The first refusal makes others fail by having happened: what the broker said goes before what aiokafka says.
-        raise next((err for err in group.exceptions if isinstance(err, KafkaError)), group.exceptions[0]) from None
-    await producer.commit_transaction()
+        raise _first(producer, group.exceptions) from None
+    except (IllegalOperation, AssertionError) as err:
+        raise _first(producer, [err]) from None
+
+
+def _first(producer: AIOKafkaProducer, errors: Sequence[BaseException]) -> BaseException:
+    """Return the error that came first. The first refusal makes others fail by having happened: what the broker said
+    goes before what aiokafka says of its own state, and where only that was raised, its transaction knows the refusal.
+    """
+    ending = producer._sender._txn_manager.wait_for_transaction_end()  # pyright: ignore[reportPrivateUsage]
+    refused = ending.exception() if ending is not None and ending.done() and not ending.cancelled() else None
+    said = [err for err in (*errors, refused) if isinstance(err, KafkaError)]
+    return said[0] if said else errors[0]
 
 
 async def _delivered(producer: AIOKafkaProducer, tp: TopicPartition, batches: Sequence[BatchBuilder]) -> None:

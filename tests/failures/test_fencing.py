@@ -12,6 +12,8 @@ from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 import pytest
+from aiokafka.errors import KafkaError
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from msgspec.structs import replace
 
 from deploy.local_kafka import LocalKafka
@@ -202,13 +204,13 @@ async def open_transaction(writer: Owner, topic: str) -> None:
 # --- within milliseconds
 
 
-async def test_appenders_of_one_name_that_fence_each_other_within_milliseconds_lose_nothing_and_double_nothing(
-    kafka: LocalKafka, namespace: str, caplog: pytest.LogCaptureFixture
-) -> None:
+async def fight(kafka: LocalKafka, namespace: str, caplog: pytest.LogCaptureFixture, steps: int) -> None:
+    """Let three fight for one name until each has written so many steps."""
     told: Counter[str] = Counter()
+    began_s = time.monotonic()
     url = f"kafka://{kafka.bootstrap}"
 
-    async def contend(bus: Bus, who: int, steps: int) -> None:
+    async def contend(bus: Bus, who: int) -> None:
         """Append one message after the other, as processes that are started over and over: each owns the name anew,
         and looks what is there first."""
         dice = random.Random(who)
@@ -237,15 +239,54 @@ async def test_appenders_of_one_name_that_fence_each_other_within_milliseconds_l
                 return
         raise AssertionError(f"never: {told}")
 
-    async with contextlib.AsyncExitStack() as stack, asyncio.timeout(300):
+    async with contextlib.AsyncExitStack() as stack, asyncio.timeout(1_200):
         buses = [await stack.enter_async_context(opened(url, namespace)) for _ in range(3)]
         with caplog.at_level(logging.DEBUG, "asyncio"):
-            await asyncio.gather(*(contend(bus, who, 12) for who, bus in enumerate(buses)))
+            await asyncio.gather(*(contend(bus, who) for who, bus in enumerate(buses)))
         found = Counter(keys(await all_of(buses[0], INPUT)))
-        assert found == Counter(f"{who}-{k}" for who in range(3) for k in range(12))
+        assert found == Counter(f"{who}-{k}" for who in range(3) for k in range(steps))
         assert told["LeaseLost"], "they never crossed"
+        assert not [said for said in told if "IllegalOperation" in said or "AssertionError" in said], "no user's words"
         assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
-        print(dict(told))
+        print(f"{3 * steps} steps of three appenders in {time.monotonic() - began_s:.0f} s: {dict(told)}")
+
+
+async def test_appenders_of_one_name_that_fence_each_other_within_milliseconds_lose_nothing_and_double_nothing(
+    kafka: LocalKafka, namespace: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    await fight(kafka, namespace, caplog, steps=12)
+
+
+@pytest.mark.soak
+async def test_appenders_that_fight_for_a_name_over_three_hundred_steps_do_not_either(
+    kafka: LocalKafka, namespace: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    await fight(kafka, namespace, caplog, steps=100)
+
+
+async def test_an_owner_fenced_as_its_transaction_begins_hears_of_it_and_not_of_its_clients_state(
+    kafka: LocalKafka, namespace: str
+) -> None:
+    async with opened(f"kafka://{kafka.bootstrap}", namespace) as bus, rival(kafka.bootstrap) as taker:
+        async with bus.appender("source") as appender:
+            writer: Any = appender
+            producer = writer._owner._producer
+            begin_transaction = producer.begin_transaction
+
+            async def fenced_begin() -> None:
+                """Let the client know that it is fenced before it is asked to send anything."""
+                await begin_transaction()
+                await taker.take(f"{namespace}.appender.source")
+                topic = bus._place.full(INPUT)  # pyright: ignore[reportPrivateUsage]
+                with pytest.raises(KafkaError):
+                    at = {TopicPartition(topic, 0): OffsetAndMetadata(0, "")}
+                    await producer.send_offsets_to_transaction(at, f"{namespace}.appender.source")
+                await asyncio.wait({producer._sender.sender_task})
+
+            producer.begin_transaction = fenced_begin
+            with pytest.raises(LeaseLost, match="another owner has taken over"):
+                await appender.append(inputs(1))
+        assert await all_of(bus, INPUT) == []
 
 
 async def cross(kafka: LocalKafka, namespace: str, rounds: int) -> None:

@@ -7,6 +7,7 @@ class TransactionManager:
     transaction_timeout_ms: int
     producer_id: int
     producer_epoch: int
+    def wait_for_transaction_end(self) -> asyncio.Future[None] | None: ...
 
 class Sender:
     sender_task: asyncio.Task[None] | None
