@@ -48,7 +48,9 @@ async def tried_until_done(proxy: Proxy, fate: Fate, step: Step, *, ask_in_vain:
     await step()
 
 
-CASES = [(fate, ask_in_vain) for fate in (Fate.UNANSWERED, Fate.SWALLOWED) for ask_in_vain in (False, True)]
+CASES = [
+    (fate, ask_in_vain) for fate in (Fate.UNANSWERED, Fate.SWALLOWED, Fate.FAILED) for ask_in_vain in (False, True)
+]
 
 
 async def test_an_appender_finds_out_what_became_of_its_step_by_the_mark_that_it_left(
