@@ -5,6 +5,7 @@ import random
 
 from consumers.llm.permits import Permits, Urgency
 from consumers.llm.window import Window
+from tests.patience import PATIENCE_S
 
 
 def permits(count: int) -> Permits:
@@ -52,7 +53,7 @@ async def test_no_permit_is_lost_when_waiters_are_cancelled_at_any_moment() -> N
         await asyncio.sleep(0)
     assert most == 3
     assert (pool.in_flight, pool.waiting) == (0, 0)
-    assert await asyncio.wait_for(pool.acquire(Urgency(0, 0, 0), "s"), 5)
+    assert await asyncio.wait_for(pool.acquire(Urgency(0, 0, 0), "s"), PATIENCE_S)
 
 
 async def test_a_waiter_cancelled_in_the_turn_in_which_it_is_granted_passes_the_permit_on() -> None:
@@ -63,7 +64,7 @@ async def test_a_waiter_cancelled_in_the_turn_in_which_it_is_granted_passes_the_
     await asyncio.sleep(0)
     pool.succeeded(held)  # grants to the loser, who has not run since
     loser.cancel()
-    await asyncio.wait_for(winner, 5)
+    await asyncio.wait_for(winner, PATIENCE_S)
     assert loser.cancelled()
     assert pool.in_flight == 1
 
