@@ -94,6 +94,8 @@ class ScriptedLLM:
         self.most_in_flight = 0
         self.order: deque[str] = deque(maxlen=1000)  # the last prompts, as they arrived
         self.tokenized = 0  # prompts whose length was asked for
+        self.answering = asyncio.Event()  # while it is cleared, requests are taken and none is answered
+        self.answering.set()
         self._model = model
         self._port = port
         self._service = service or Service()
@@ -198,6 +200,7 @@ class ScriptedLLM:
             )
         text, finish_reason = self._reply(ask, asked, cut=fault is not None and fault.length)
         async with self._slots:
+            await self.answering.wait()
             seconds = service_s(ask.text, ask.seed, self._service.mean_s, self._service.sigma)
             await asyncio.sleep(seconds + ((fault and fault.slow_s) or 0))
         return _json(_body(ask, text, finish_reason, prompt_tokens))

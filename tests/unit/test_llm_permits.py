@@ -77,7 +77,7 @@ async def test_a_waiter_cancelled_in_the_turn_in_which_it_is_granted_passes_the_
     await asyncio.sleep(0)
     pool.succeeded(held)  # grants to the loser, who has not run since
     loser.cancel()
-    await asyncio.wait_for(winner, 5)
+    await asyncio.wait_for(winner, PATIENCE_S)
     assert loser.cancelled()
     assert pool.in_flight == 1
 
