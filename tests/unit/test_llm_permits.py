@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from consumers.llm.hosts import Host, Hosts
 from consumers.llm.permits import Permit, Permits, Urgency
 from tests import virtual_time
+from tests.patience import PATIENCE_S
 
 
 def permits(count: int) -> Permits:

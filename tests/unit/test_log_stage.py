@@ -13,6 +13,7 @@ from aiokafka.structs import TopicPartition
 
 from consumers.llm.client import LLMClient
 from consumers.llm.endpoint import Endpoint
+from consumers.llm.hosts import Host
 from consumers.llm.request import Prompt, Request, Sampling
 from deploy.scripted_llm.server import ScriptedLLM
 from stream import logs
@@ -224,9 +225,9 @@ async def test_a_request_of_the_shared_client_logs_as_the_stage_that_asked_it(
     async with ScriptedLLM() as server, LLMClient(Endpoint(server.url, "scripted", concurrency=1)) as client:
         asked = client._servers.complete
 
-        async def talking(body: bytes) -> Any:
+        async def talking(host: Host, body: bytes) -> Any:
             log.info("asks %s", "a" if b"of a?" in body else "b")
-            return await asked(body)
+            return await asked(host, body)
 
         monkeypatch.setattr(client._servers, "complete", talking)
 
