@@ -11,10 +11,30 @@ from consumers.llm import failures, form, models, replies, said, sse
 from consumers.llm.errors import BadReply
 from consumers.llm.failures import Answer
 
-NAMES = (
-    "choices message content text delta error code type usage prompt_tokens data id finish_reason detail loc msg param "
-    "index refusal reasoning metadata status"
-).split()
+NAMES = [
+    "choices",
+    "message",
+    "content",
+    "text",
+    "delta",
+    "error",
+    "code",
+    "type",
+    "usage",
+    "prompt_tokens",
+    "data",
+    "id",
+    "finish_reason",
+    "detail",
+    "loc",
+    "msg",
+    "param",
+    "index",
+    "refusal",
+    "reasoning",
+    "metadata",
+    "status",
+]
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=12)
 JSON = st.recursive(
     LEAVES | st.sampled_from(NAMES),
