@@ -1,7 +1,8 @@
 """The client of one endpoint, shared by all stages that ask it. `request.LLM` says what it promises to a stage.
 
 It neither retries nor waits by a policy of its own: the runner does, by the class of the error. What it waits for is a
-permit (`permits`, `window`).
+permit (`permits`, `window`). Only a form of request that the server refuses is changed here, and the request sent again
+under the same permit (`dialect`).
 """
 
 import asyncio
