@@ -19,7 +19,7 @@ class Endpoint:
     price_out: float = 0.0  # of a million completion tokens
     send_seed: bool = True
     timeout_s: float = 600.0  # of one request, from sending it to the last byte of the reply
-    concurrency: int = 96  # requests in flight at the start; adapted from there
+    concurrency: int = 96  # requests in flight at the start, on all servers together; each is adapted from its part
     concurrency_min: int = 1
     concurrency_max: int = 1024
 
