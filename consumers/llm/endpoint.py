@@ -48,7 +48,7 @@ class Endpoint:
     # Put into the body of each request, over any field but those of NOT_EXTRA. A dict cannot be hashed.
     extra_body: dict[str, Any] = field(default_factory=dict[str, Any], hash=False)
     timeout_s: float = 600.0  # of one request, from sending it to the last byte of the reply
-    concurrency: int = 96  # requests in flight at the start; adapted from there
+    concurrency: int = 96  # requests in flight at the start, on all servers together; each is adapted from its part
     concurrency_min: int = 1
     concurrency_max: int = 1024
 
