@@ -171,6 +171,8 @@ class ScriptedLLM:
         )
         if refusal:
             return _json(refusal.body, refusal.status)
+        if self._context is not None:
+            prompt_tokens = min(prompt_tokens, self._context)  # what is left of it, where it was cut
         async with self._slots:
             seconds = service_s(prompt, seed, self._service.mean_s, self._service.sigma)
             await asyncio.sleep(seconds + ((fault and fault.slow_s) or 0))
@@ -179,7 +181,9 @@ class ScriptedLLM:
     async def _reply(self, request: web.Request, ask: Ask, prompt_tokens: int, *, cut: bool) -> web.StreamResponse:
         """Send what the model writes, whole or as a stream."""
         dialect = self._dialect
-        room = None if self._context is None else max(1, self._context - prompt_tokens)
+        room = None
+        if self._context is not None and dialect.too_long is not None:
+            room = max(1, self._context - prompt_tokens)
         written = writing.write(ask, dialect, self._around, self._shares, room, cut=cut)
         withheld = refusals.withheld(dialect, ask)
         if not ask.fields.stream:

@@ -108,7 +108,7 @@ async def test_stop_and_max_tokens_are_honoured(fields: dict[str, Any], text: st
 async def test_models_tokens_and_length_limits_are_told_as_vllm_tells_them() -> None:
     async with ScriptedLLM(context=20) as server, httpx.AsyncClient(trust_env=False) as client:
         models = (await client.get(f"{server.url}/v1/models")).json()
-        assert models["data"][0] == {"id": "scripted", "object": "model", "max_model_len": 20}
+        assert models["data"][0].items() >= {"id": "scripted", "object": "model", "max_model_len": 20}.items()
         body = {"model": "scripted", "prompt": "x" * 41, "max_tokens": 16}
         assert (await client.post(f"{server.url}/tokenize", json=body)).json()["count"] == 11
         refused = await client.post(f"{server.url}/v1/completions", json=body)
