@@ -69,6 +69,7 @@ class TooLong:
 class Dialect:
     """One kind of server."""
 
+    base: str = "/v1"  # the path that all others are under
     errors: Errors = "openai"
     completions: Rule | None = None  # refuses all of that API
     rules: tuple[Rule, ...] = ()
@@ -227,6 +228,7 @@ DIALECTS: dict[str, Dialect] = {
     ),
     # openai-python#800 (completions), #331 (filter); /models lists base models, not deployments (aider#672).
     "azure": Dialect(
+        base="/openai/v1",
         completions=Rule(
             "prompt",
             "The completion operation does not work with the specified model, scripted. Please choose different model "

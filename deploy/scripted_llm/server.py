@@ -83,8 +83,9 @@ class ScriptedLLM:
 
     @property
     def url(self) -> str:
-        """The base url, without `/v1`."""
-        return f"http://127.0.0.1:{self._port}"
+        """The base url, without `/v1` where that is its path."""
+        base = self._dialect.base
+        return f"http://127.0.0.1:{self._port}{'' if base == '/v1' else base}"
 
     async def __aenter__(self) -> "ScriptedLLM":
         await self._runner.setup()
@@ -122,9 +123,10 @@ class ScriptedLLM:
 
     def _app(self, tokenizer: bool) -> web.Application:
         app = web.Application(client_max_size=64 << 20, middlewares=[self._authorised])
-        app.router.add_post("/v1/completions", self._complete)
-        app.router.add_post("/v1/chat/completions", self._complete)
-        app.router.add_get("/v1/models", self._models)
+        base = self._dialect.base
+        app.router.add_post(f"{base}/completions", self._complete)
+        app.router.add_post(f"{base}/chat/completions", self._complete)
+        app.router.add_get(f"{base}/models", self._models)
         app.router.add_get("/health", self._health)
         app.router.add_get("/_calls", self._list_calls)
         app.router.add_post("/_faults", self._switch_faults)
@@ -138,7 +140,7 @@ class ScriptedLLM:
     ) -> web.StreamResponse:
         if (
             self._key
-            and request.path.startswith("/v1")
+            and request.path.startswith(self._dialect.base)
             and request.headers.get("Authorization") != f"Bearer {self._key}"
         ):
             return _error(401, "the key is wrong")
