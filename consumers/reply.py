@@ -52,7 +52,9 @@ def asked(step: Step, done: Completion) -> Step:
 
 
 def too_long(result: TooLong, reasons: type[StrEnum]) -> Reject:
-    """Return the reject of a prompt that was not sent."""
+    """Return the reject of a prompt that does not fit."""
+    if not result.context:
+        return Reject(reasons("prompt_too_long"), result.words or f"{result.prompt_tokens} tokens")
     return Reject(
         reasons("prompt_too_long"), f"{result.prompt_tokens} tokens and the reply exceed a context of {result.context}"
     )

@@ -1,83 +1,26 @@
-"""The two APIs: what is sent, and what comes back. Pure. Source: OpenAI's API reference, as vLLM serves it."""
+"""The two APIs: what is sent. Pure. Source: OpenAI's API reference, as vLLM serves it."""
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Any, Literal, cast
 
 import msgspec
 import orjson
 
 from consumers.llm import lengths, render
+from consumers.llm.dialect import Dialect
 from consumers.llm.endpoint import Endpoint
-from consumers.llm.errors import BadReply
 from consumers.llm.request import Prompt, Request
 from consumers.llm.stops import sent as stops_sent
+from stream.codec import UNREADABLE
 from stream.errors import Permanent
+
+MOST_TOKENS = 10**12
+"""What is beyond counts no tokens; far beyond, no arithmetic holds it."""
 
 LEAST_SECRET_CHARS = 8
 """A shorter key, as a server of one's own may have, is no secret; masking it would spoil what the server says."""
-
-TokenCount = Annotated[int, msgspec.Meta(ge=0, le=10**12)]
-"""What is beyond these bounds counts no tokens; far beyond, no arithmetic holds it."""
-
-
-class Tokens(msgspec.Struct):
-    """Tokens as the server counts them."""
-
-    prompt_tokens: TokenCount
-    completion_tokens: TokenCount = 0
-
-
-class Message(msgspec.Struct):
-    """A chat reply. Its content is null when the server withheld it; `finish_reason` then says why."""
-
-    content: str | None = None
-
-
-class Choice(msgspec.Struct):
-    """One sample of either API."""
-
-    finish_reason: str
-    text: str | None = None
-    message: Message | None = None
-
-
-class Reply(msgspec.Struct):
-    """What both APIs answer."""
-
-    choices: list[Choice]
-    model: str | None = None
-    usage: Tokens | None = None
-
-    @property
-    def text(self) -> str:
-        """The first sample's, as the server gave it."""
-        choice = self.choices[0]
-        return (choice.message.content if choice.message else choice.text) or ""
-
-    @property
-    def finish_reason(self) -> str:
-        return self.choices[0].finish_reason
-
-
-class Card(msgspec.Struct):
-    """One entry of `/models`."""
-
-    id: str
-
-
-class Models(msgspec.Struct):
-    """What `/models` answers."""
-
-    data: list[Card]
-
-
-class Count(msgspec.Struct):
-    """What vLLM's `/tokenize` answers."""
-
-    count: TokenCount
 
 
 def path(endpoint: Endpoint) -> str:
@@ -97,11 +40,11 @@ class PromptField:
         return lengths.estimate(self.value) if isinstance(self.value, str) else lengths.estimate_chat(self.value)
 
 
-def prompt_field(endpoint: Endpoint, prompt: Prompt) -> PromptField:
+def prompt_field(endpoint: Endpoint, dialect: Dialect, prompt: Prompt) -> PromptField:
     """Return the prompt in the form of the endpoint's API."""
     if endpoint.api == "completions":
         return PromptField("prompt", render.completion_text(prompt))
-    return PromptField("messages", render.messages(prompt))
+    return PromptField("messages", render.messages(prompt, dialect.system_role))
 
 
 def in_reply(endpoint: Endpoint, prompt: Prompt) -> str:
@@ -110,29 +53,39 @@ def in_reply(endpoint: Endpoint, prompt: Prompt) -> str:
 
 
 def max_tokens(endpoint: Endpoint, request: Request) -> int:
-    """Return the limit to send: room for the prefill where the model writes it, at a token a byte at most."""
-    return request.sampling.max_tokens + lengths.utf8_bytes(in_reply(endpoint, request.prompt))
+    """Return the limit to send: with room for the prefill where the model writes it, at a token a byte at most, and for
+    its thoughts."""
+    prefill_bytes = lengths.utf8_bytes(in_reply(endpoint, request.prompt))
+    return request.sampling.max_tokens + prefill_bytes + endpoint.reasoning_tokens
 
 
-def body(endpoint: Endpoint, request: Request, prompt: PromptField) -> bytes:
+def body(endpoint: Endpoint, dialect: Dialect, request: Request, prompt: PromptField) -> bytes:
     """Return the body that asks for one sample. What has its default value is left out: some servers know few fields.
 
     Raises:  Permanent when the prompt cannot be written as UTF-8.
     """
     sampling = request.sampling
-    stops = stops_sent(sampling.stop, request.prompt.prefill, chat=endpoint.api == "chat", reasoning=False)
+    reasoning = endpoint.reasoning_tokens > 0
+    stops = stops_sent(sampling.stop, request.prompt.prefill, chat=endpoint.api == "chat", reasoning=reasoning)
+    stops = stops[: dialect.max_stops]
     fields: dict[str, Any] = {
         "model": endpoint.model,
         prompt.name: prompt.value,
-        "max_tokens": max_tokens(endpoint, request),
-        "temperature": sampling.temperature,
+        dialect.max_tokens_field: max_tokens(endpoint, request),
     }
-    if sampling.top_p != 1.0:
+    if dialect.send_temperature:
+        fields["temperature"] = sampling.temperature
+    if dialect.send_top_p and sampling.top_p != 1.0:
         fields["top_p"] = sampling.top_p
     if stops:
         fields["stop"] = stops
-    if endpoint.send_seed:
+    if dialect.send_seed:
         fields["seed"] = request.seed
+    if dialect.stream:
+        fields["stream"] = True
+        if dialect.stream_usage:
+            fields["stream_options"] = {"include_usage": True}
+    fields |= endpoint.extra_body
     return _encode(fields)
 
 
@@ -151,19 +104,24 @@ def _encode(fields: Mapping[str, Any]) -> bytes:
         raise Permanent(f"a prompt cannot be sent: {err}") from err
 
 
-def reply(content: bytes, url: str, key: str | None = None) -> Reply:
-    """Read a reply. Only a message masks the key: in a text of the model the same letters are a word like others.
+def counted(content: bytes) -> int | None:
+    """Return the tokens that an answer of `/tokenize` counts: vLLM and SGLang give their number, TGI and llama.cpp the
+    tokens. None for any other answer, and for no tokens: a server that did not find the text counts none.
 
-    Raises:  BadReply when it is none.
+    >>> counted(b'{"count": 3, "max_model_len": 9}'), counted(b'{"tokens": [5, 6]}'), counted(b'[{"id": 1}]')
+    (3, 2, 1)
+    >>> counted(b'{"tokens": []}'), counted(b"<html>"), counted(b'{"count": "3"}')
+    (None, None, None)
     """
     try:
-        # Not msgspec's own parser, which refuses half of a surrogate pair: what a model wrote, its stage is to judge.
-        read = msgspec.convert(json.loads(content), Reply)
-    except (ValueError, RecursionError, msgspec.ValidationError) as err:
-        raise BadReply(f"{url} gave no reply that can be read: {err}: {shown(masked(content, key))}") from err
-    if not read.choices or (read.choices[0].message is None and read.choices[0].text is None):
-        raise BadReply(f"{url} gave a reply without text: {shown(masked(content, key))}")
-    return read
+        data: Any = msgspec.json.decode(content)
+    except UNREADABLE:
+        return None
+    if isinstance(data, dict):
+        table = cast("Mapping[str, object]", data)
+        data = next((found for name in ("count", "token_count", "tokens") if (found := table.get(name))), None)
+    count = len(cast("list[object]", data)) if isinstance(data, list) else data
+    return count if isinstance(count, int) and not isinstance(count, bool) and 0 < count <= MOST_TOKENS else None
 
 
 def masked(content: bytes, key: str | None) -> bytes:
@@ -176,12 +134,3 @@ def masked(content: bytes, key: str | None) -> bytes:
         return content
     spelled = "".join(rf"\\?{re.escape(char)}" for char in key)
     return re.sub(spelled.encode(), b"***", content)
-
-
-def shown(content: bytes) -> str:
-    """Return the beginning of a body on one line, for a message.
-
-    >>> shown(b"<html>\\n  <body>Bad gateway")
-    '<html> <body>Bad gateway'
-    """
-    return " ".join(content[:200].decode(errors="replace").split())

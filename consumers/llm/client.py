@@ -5,23 +5,28 @@ permit (`permits`, `window`).
 """
 
 import asyncio
+import logging
 import os
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 
-from consumers.llm import apis, lengths
+from consumers.llm import apis, dialect, lengths, replies
+from consumers.llm.dialect import Dialect
 from consumers.llm.endpoint import Endpoint
-from consumers.llm.errors import Refused
-from consumers.llm.failures import ContextExceeded
+from consumers.llm.errors import BadReply, Paid, Refused
+from consumers.llm.failures import ContextExceeded, FormRefused, Withheld
 from consumers.llm.permits import Permits, Urgency
-from consumers.llm.request import LLM, Completion, Request, Result, TooLong
+from consumers.llm.replies import Reply
+from consumers.llm.request import LLM, Completion, Filtered, Request, Result, TooLong
 from consumers.llm.servers import Servers
 from consumers.llm.unfinished import Unfinished, UnfinishedRecords
 from consumers.llm.usage import Snapshot, Usage
 from consumers.llm.window import Window
 from stream.errors import Fatal, Permanent, PipelineError, Transient, Unavailable, WrongConfig
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -56,6 +61,7 @@ class LLMClient:
         self._unfinished = UnfinishedRecords()
         self._flights: dict[str, Flight] = {}
         self._usage: dict[str, Usage] = {}
+        self._dialect = dialect.of(endpoint)
 
     async def __aenter__(self) -> "LLMClient":
         return self
@@ -73,6 +79,28 @@ class LLMClient:
                  model, with the names it does offer, refuses the key, or is no LLM server.
         """
         await self._servers.check()
+
+    @property
+    def context(self) -> int | None:
+        """Tokens of prompt and reply together: as set, else as the servers told when they were checked."""
+        return self.endpoint.context or self._servers.context
+
+    def check_room(self, stage: str, max_tokens: int) -> None:
+        """See that a stage's replies leave room for a prompt.
+
+        Raises:  WrongConfig with both numbers.
+        """
+        self._check_room(stage, max_tokens, self.context)
+
+    def _check_room(self, stage: str, max_tokens: int, context: int | None) -> None:
+        thoughts = self.endpoint.reasoning_tokens
+        if context is None or max_tokens + thoughts < context:
+            return
+        asked = f"max_tokens = {max_tokens:,}" + (f" and reasoning_tokens = {thoughts:,}" if thoughts else "")
+        raise WrongConfig(
+            f"stage {stage} asks for {asked}, which leaves no room for a prompt in a context of {context:,} tokens "
+            f"({', '.join(self.endpoint.urls)}): lower them, or serve the model with a longer context"
+        )
 
     def for_stage(self, name: str, depth: int) -> LLM:
         """Return the endpoint as stage `name` sees it. The greater its `depth`, the nearer to the end of the stream it
@@ -158,26 +186,55 @@ class LLMClient:
             give_back(ticket)
         errand.record.results[errand.request.request_id] = result
 
-    async def _result(self, errand: Errand) -> Completion | TooLong:
-        """Ask once, unless the prompt does not fit."""
-        prompt = apis.prompt_field(self.endpoint, errand.request.prompt)
-        too_long = await self._too_long(errand.request, prompt)
-        if too_long is None:
+    async def _result(self, errand: Errand) -> Result:
+        """Ask once, unless the prompt does not fit; again where the server wants the request in another form."""
+        while True:
+            spoken = self._dialect
+            prompt = apis.prompt_field(self.endpoint, spoken, errand.request.prompt)
             started_s = time.monotonic()
             try:
-                reply = await self._servers.complete(apis.body(self.endpoint, errand.request, prompt))
-                return self._completion(errand, reply, prompt.estimated_tokens, time.monotonic() - started_s)
-            except ContextExceeded:
-                too_long = TooLong(prompt.estimated_tokens, self.endpoint.context or 0)
-        self._count(errand.stage, Usage(too_long=1))
-        return too_long
+                too_long = await self._too_long(errand, prompt)
+                if too_long is None:
+                    reply = await self._servers.complete(apis.body(self.endpoint, spoken, errand.request, prompt))
+                    return self._read(errand, reply, prompt.estimated_tokens, time.monotonic() - started_s)
+            except FormRefused as err:
+                self._change(spoken, err)
+                continue
+            except ContextExceeded as err:
+                self._check_room(errand.stage, errand.request.sampling.max_tokens, err.context)
+                too_long = TooLong(prompt.estimated_tokens, err.context or self.context or 0, str(err))
+            except Withheld as err:
+                self._count(errand.stage, Usage(filtered=1))
+                return Filtered(str(err))
+            except BadReply as err:
+                if err.paid is not None:
+                    used = self._used(err.paid, prompt.estimated_tokens, 0, time.monotonic() - started_s)
+                    self._count(errand.stage, used + Usage(unreadable=1))
+                raise
+            self._count(errand.stage, Usage(too_long=1))
+            return too_long
 
-    async def _too_long(self, request: Request, prompt: apis.PromptField) -> TooLong | None:
+    def _change(self, spoken: Dialect, err: FormRefused) -> None:
+        """Take another dialect than the one that was refused.
+
+        Raises:  WrongConfig when there is none to take.
+        """
+        if self._dialect != spoken:
+            return  # another request was refused first
+        cure = dialect.cured(spoken, err.form, self.endpoint)
+        if cure is None:
+            advice = dialect.advice(err.form, self.endpoint)
+            raise WrongConfig(f"{err}: no request is taken with this {err.form.parameter}; {advice}") from err
+        self._dialect = cure.dialect
+        log.warning("%s: the client %s from now on; %s in [llm.NAME] avoids this", err, cure.words, cure.setting)
+
+    async def _too_long(self, errand: Errand, prompt: apis.PromptField) -> TooLong | None:
         """Tell whether a prompt surely does not fit. Near the limit the server counts, where it has a tokenizer."""
-        context = self.endpoint.context
+        context = self.context
         if context is None:
             return None
-        tokens, max_tokens = prompt.estimated_tokens, apis.max_tokens(self.endpoint, request)
+        self._check_room(errand.stage, errand.request.sampling.max_tokens, context)
+        tokens, max_tokens = prompt.estimated_tokens, apis.max_tokens(self.endpoint, errand.request)
         fit = lengths.fit(tokens, max_tokens, context)
         if fit is lengths.Fit.CLOSE:
             counted = await self._servers.count(prompt)
@@ -185,23 +242,36 @@ class LLMClient:
             fit = lengths.Fit.YES if tokens + max_tokens <= context else lengths.Fit.NO
         return None if fit is lengths.Fit.YES else TooLong(tokens, context)
 
-    def _completion(self, errand: Errand, reply: apis.Reply, estimated: int, seconds: float) -> Completion:
-        tokens = reply.usage or apis.Tokens(estimated, lengths.estimate(reply.text))
-        used = Usage(
-            requests=1,
-            estimated=int(reply.usage is None),
-            prompt_tokens=tokens.prompt_tokens,
-            completion_tokens=tokens.completion_tokens,
-            cost=self.endpoint.cost(tokens.prompt_tokens, tokens.completion_tokens),
-            seconds=seconds,
-        )
+    def _read(self, errand: Errand, reply: Reply, estimated: int, seconds: float) -> Completion | Filtered:
+        written = lengths.estimate(reply.text) + lengths.estimate(reply.reasoning)
+        used = self._used(reply.paid, estimated, written, seconds)
+        if reply.finish_reason == replies.FILTER:
+            self._count(errand.stage, used + Usage(filtered=1))
+            return Filtered(f"finish reason {reply.finish_reason}{': ' if reply.text else ''}{reply.text}")
         self._count(errand.stage, used)
+        limit = apis.max_tokens(self.endpoint, errand.request)
+        untold = replies.LENGTH if used.completion_tokens >= limit else replies.STOP
         return Completion(
             text=reply.text,
-            finish_reason=reply.finish_reason,
-            prompt_tokens=tokens.prompt_tokens,
-            completion_tokens=tokens.completion_tokens,
+            finish_reason=reply.finish_reason or untold,
+            prompt_tokens=used.prompt_tokens,
+            completion_tokens=used.completion_tokens,
             model=reply.model or self.endpoint.model,
+            reasoning=reply.reasoning,
+            special_tokens=self.endpoint.special_tokens,
+        )
+
+    def _used(self, paid: Paid, prompt: int, written: int, seconds: float) -> Usage:
+        """Return the usage of one reply; what the server did not count is estimated."""
+        prompt_tokens = prompt if paid.prompt_tokens is None else paid.prompt_tokens
+        completion_tokens = written if paid.completion_tokens is None else paid.completion_tokens
+        return Usage(
+            requests=1,
+            estimated=int(None in (paid.prompt_tokens, paid.completion_tokens)),
+            prompt_tokens=prompt_tokens,
+            completion_tokens=completion_tokens,
+            cost=self.endpoint.cost(prompt_tokens, completion_tokens),
+            seconds=seconds,
         )
 
     def _count(self, stage: str, more: Usage) -> None:

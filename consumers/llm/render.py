@@ -1,5 +1,7 @@
 """A prompt as one text or as chat messages. Pure; the forms are those of `request.Prompt`."""
 
+from typing import Literal
+
 from consumers.llm.request import Prompt
 
 Message = dict[str, str]
@@ -24,16 +26,23 @@ def completion_text(prompt: Prompt) -> str:
     return "\n\n".join([prompt.system, *examples] if prompt.system else examples)
 
 
-def messages(prompt: Prompt) -> list[Message]:
-    """Return the prompt as a conversation that the model is to continue.
+def messages(prompt: Prompt, system_role: Literal["system", "developer", "user"] = "system") -> list[Message]:
+    """Return the prompt as a conversation that the model is to continue. With the system role "user", what the system
+    says stands at the head of the first message.
 
     >>> [m["role"] for m in messages(Prompt("Add.", (), "1 + 1"))]
     ['system', 'user']
+    >>> messages(Prompt("Add.", (), "1 + 1"), "user")
+    [{'role': 'user', 'content': 'Add.\\n\\n1 + 1'}]
     """
     shots = [
         message
         for shot in prompt.shots
         for message in ({"role": "user", "content": shot.ask}, {"role": "assistant", "content": shot.reply})
     ]
-    system = [{"role": "system", "content": prompt.system}] if prompt.system else []
-    return [*system, *shots, {"role": "user", "content": prompt.ask}]
+    spoken = [*shots, {"role": "user", "content": prompt.ask}]
+    if not prompt.system:
+        return spoken
+    if system_role == "user":
+        return [{"role": "user", "content": f"{prompt.system}\n\n{spoken[0]['content']}"}, *spoken[1:]]
+    return [{"role": system_role, "content": prompt.system}, *spoken]

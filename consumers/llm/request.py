@@ -87,7 +87,8 @@ class Request:
 @dataclass(frozen=True, slots=True)
 class Completion:
     """A reply as the server sent it; what of it is the answer, `consumers.reply` decides. `finish_reason` is "stop"
-    when the model ended the reply itself, "length" when a limit did, else the server's own word."""
+    when the model ended the reply itself, "length" when a limit did, "refusal" when the server says that the model
+    refused (its words are the text), else the server's own word."""
 
     text: str
     finish_reason: str
@@ -95,14 +96,16 @@ class Completion:
     completion_tokens: int
     model: str
     reasoning: str = ""  # thoughts that the server returned in a field beside the text
+    special_tokens: tuple[str, ...] = ()  # of the model's tokenizer, as far as known
 
 
 @dataclass(frozen=True, slots=True)
 class TooLong:
-    """The prompt and its reply do not fit the context. It was not sent."""
+    """The prompt and its reply do not fit the context: it was not sent, or the server says so."""
 
     prompt_tokens: int
-    context: int
+    context: int  # 0: the server does not tell
+    words: str = ""  # the server's, where it said so
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,25 +7,44 @@ not answer at all any more, or did not while the request was under way, which is
 
 import asyncio
 import dataclasses
+import logging
 import time
 from datetime import UTC, datetime
 from http import HTTPStatus
 
-import msgspec
+import orjson
 
-from consumers.llm import apis, failures
+from consumers.llm import apis, failures, models, replies, said
 from consumers.llm.endpoint import Endpoint
 from consumers.llm.errors import Refused
-from consumers.llm.failures import Answer
+from consumers.llm.failures import Answer, ContextExceeded
 from consumers.llm.hosts import Host, Hosts
+from consumers.llm.models import Card
+from consumers.llm.replies import Reply
 from consumers.llm.wire import Wire
-from stream.codec import UNREADABLE
 from stream.errors import EndpointDown, Permanent, RequestTimedOut, Transient, Unavailable, WrongConfig
 
 SMALL_S = 30.0
 """Limit of the small questions: which models there are, how long a text is."""
 
-NO_TOKENIZER = {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED}
+NO_LIST = {
+    HTTPStatus.FORBIDDEN,  # a key that may ask and not list
+    HTTPStatus.NOT_FOUND,
+    HTTPStatus.METHOD_NOT_ALLOWED,
+    HTTPStatus.NOT_IMPLEMENTED,
+}
+
+NO_PATH = {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED}
+
+FAILED_COUNTS = 3
+"""A tokenizer that fails so often in a row is asked no more: a prompt near the limit is then estimated, or the server
+says that it is too long."""
+
+log = logging.getLogger(__name__)
+
+
+class NoModelList(WrongConfig):
+    """`/models` answers with something that is no list of models."""
 
 
 class Servers:
@@ -37,7 +56,8 @@ class Servers:
         self._hosts = Hosts(endpoint.urls)
         headers = {"authorization": f"Bearer {key}"} if key else {}
         self._wires = {url: Wire(url, headers) for url in endpoint.urls}
-        self._has_tokenizer = True  # until a server says it has none
+        self._counts_left = FAILED_COUNTS  # failures until no server is asked for lengths any more
+        self._contexts: dict[str, int] = {}  # by url: tokens, as the server told
         self._asking: dict[str, asyncio.Task[bool]] = {}  # by url: whether it answers at all
 
     async def close(self) -> None:
@@ -52,48 +72,109 @@ class Servers:
         """Urls that are left out at present."""
         return self._hosts.down
 
-    async def complete(self, body: bytes) -> apis.Reply:
+    @property
+    def context(self) -> int | None:
+        """The context that every server has, where one told; known after `check`."""
+        return min(self._contexts.values(), default=None)
+
+    async def complete(self, body: bytes) -> Reply:
         """Ask for one sample.
 
-        Raises:  EndpointDown, RequestTimedOut, BadReply, Permanent, WrongConfig, ContextExceeded.
+        Raises:  EndpointDown, RequestTimedOut, BadReply, Permanent, WrongConfig; ContextExceeded, Withheld and
+                 FormRefused, which `failures` explains.
         """
         path = apis.path(self._endpoint)
         host, answer = await self._exchange(path, body, self._endpoint.timeout_s)
         if answer.status == HTTPStatus.NOT_FOUND:
             raise await self._not_found(host, path, answer)
-        self._raise_failure(host, answer)
-        return apis.reply(answer.body, host.url, self._key)
+        self._raise_failure(host, answer, body)
+        # Only a message masks the key: in a text of the model the same letters are a word like others.
+        return replies.read(answer.body, host.url, lambda: said.shown(apis.masked(answer.body, self._key)))
 
     async def count(self, prompt: apis.PromptField) -> int | None:
-        """Return the tokens of a prompt as the server counts them; None when it has no way to ask.
+        """Return the tokens of a prompt as the server counts them; None when it does not tell. No failure is one of the
+        request: that asks for itself.
 
-        Raises:  as `complete`.
+        Raises:  ContextExceeded.
         """
-        if not self._has_tokenizer:
+        if not self._counts_left:
             return None
-        host, answer = await self._exchange("/tokenize", apis.tokenize_body(self._endpoint, prompt), SMALL_S)
-        if answer.status not in NO_TOKENIZER:
-            self._raise_failure(host, answer)
-            try:
-                return msgspec.json.decode(answer.body, type=apis.Count).count
-            except UNREADABLE:
-                pass  # a tokenizer of another kind
-        self._has_tokenizer = False
-        return None
+        host = next((host for host in self._hosts.all if not host.failures), self._hosts.all[0])
+        body = apis.tokenize_body(self._endpoint, prompt)
+        try:
+            answer = await self._wires[host.url].send("POST", _tokenize_url(host), body, SMALL_S)
+        except (Unavailable, Transient) as err:
+            return self._uncounted(host, str(err), self._counts_left - 1)
+        if answer.status == HTTPStatus.OK and (counted := apis.counted(answer.body)) is not None:
+            self._counts_left = FAILED_COUNTS
+            return counted
+        answer = dataclasses.replace(answer, body=apis.masked(answer.body, self._key))
+        error = failures.failure(answer, host.url, self._endpoint.key_env, body)
+        if isinstance(error, ContextExceeded):
+            raise error
+        # Only what the server may get over is asked for again.
+        left = self._counts_left - 1 if answer.status >= 500 or answer.status == HTTPStatus.TOO_MANY_REQUESTS else 0
+        return self._uncounted(host, f"/tokenize answers {answer.status}: {said.read(answer.body).words}", left)
+
+    def _uncounted(self, host: Host, why: str, left: int) -> None:
+        self._counts_left = left
+        if not left:
+            log.info("%s counts no tokens, the lengths of prompts are estimated: %s", host.url, why)
 
     async def check(self) -> None:
         """See `LLMClient.check`."""
-        answers = await asyncio.gather(*(self._models(host) for host in self._hosts.all), return_exceptions=True)
+        ask = self._offer if self._endpoint.check_model else self._reached
+        answers = await asyncio.gather(*(ask(host) for host in self._hosts.all), return_exceptions=True)
         away = [answer for answer in answers if isinstance(answer, Unavailable | Transient)]
         for host, answer in zip(self._hosts.all, answers, strict=True):
             if isinstance(answer, Permanent):
                 raise WrongConfig(str(answer)) from answer
             if isinstance(answer, BaseException) and answer not in away:
                 raise answer
-            if isinstance(answer, list) and self._endpoint.model not in answer:
-                raise self._no_model(host, answer)
+            if isinstance(answer, list) and answer:
+                self._learn(host, answer)
         if len(away) == len(answers):
             raise away[0] if isinstance(away[0], EndpointDown) else EndpointDown(str(away[0])) from away[0]
+
+    def _learn(self, host: Host, offered: list[Card]) -> None:
+        mine = [card for card in offered if card.offers(self._endpoint.model)]
+        if not mine:
+            raise self._no_model(host, offered)
+        contexts = [card.context for card in mine if card.context is not None]
+        if contexts:
+            self._contexts[host.url] = min(contexts)
+
+    async def _offer(self, host: Host) -> list[Card] | None:
+        """Return the models that a server offers; None when it keeps no list.
+
+        Raises:  as `_models`.
+        """
+        try:
+            return await self._models(host)
+        except NoModelList:
+            if not await self._speaks(host):
+                raise
+            return None
+
+    async def _reached(self, host: Host) -> None:
+        """Return when a server answers anything.
+
+        Raises:  EndpointDown, RequestTimedOut.
+        """
+        await self._exchange_with(host, "GET", "/models", None, SMALL_S)
+
+    async def _speaks(self, host: Host) -> bool:
+        """Whether a server that answers `/models` with a page speaks the API all the same: it refuses a request without
+        a prompt, as JSON. This costs nothing."""
+        body = orjson.dumps({"model": self._endpoint.model})
+        try:
+            answer = await self._exchange_with(host, "POST", apis.path(self._endpoint), body, SMALL_S)
+        except (Unavailable, Transient):
+            return False
+        try:
+            return isinstance(orjson.loads(answer.body), dict) and answer.status >= 400 and answer.status not in NO_PATH
+        except orjson.JSONDecodeError:
+            return False
 
     async def _exchange(self, path: str, body: bytes, timeout_s: float) -> tuple[Host, Answer]:
         """Send to the best server, and to the next best where it is down."""
@@ -112,15 +193,15 @@ class Servers:
         raise down
 
     async def _exchange_with(self, host: Host, method: str, path: str, body: bytes | None, timeout_s: float) -> Answer:
-        # vLLM's tokenizer stands beside /v1, not under it.
-        base_url = host.url.removesuffix("/v1") if path == "/tokenize" else host.url
         host.in_flight += 1
         sent_s = time.monotonic()
         try:
-            answer = await self._wires[host.url].send(method, base_url + path, body, timeout_s)
+            answer = await self._wires[host.url].send(method, host.url + path, body, timeout_s)
+            if method == "POST":
+                answer = failures.own_status(answer)
             if answer.status != HTTPStatus.OK:  # a message to people, and not a reply whose every letter counts
                 answer = dataclasses.replace(answer, body=apis.masked(answer.body, self._key))
-            if refusal := failures.refusal(answer, host.url, datetime.now(UTC)):
+            if refusal := failures.refusal(answer, host.url, datetime.now(UTC), body or b""):
                 raise refusal
         except RequestTimedOut as err:
             if method == "POST" and (down := await self._silence(host, sent_s, err)):
@@ -163,36 +244,48 @@ class Servers:
             return False
         return True
 
-    def _raise_failure(self, host: Host, answer: Answer) -> None:
-        error = failures.failure(answer, host.url, self._endpoint.key_env)
+    def _raise_failure(self, host: Host, answer: Answer, sent: bytes = b"") -> None:
+        error = failures.failure(answer, host.url, self._endpoint.key_env, sent, self._endpoint.extra_body.keys())
         if error:
             raise error
 
-    async def _models(self, host: Host) -> list[str] | None:
-        """Return the models that a server offers; None when it keeps no list.
+    async def _models(self, host: Host) -> list[Card] | None:
+        """Return the models that a server offers; None when it keeps no list, and an empty list when it lists none.
 
-        Raises:  as `complete`; WrongConfig also when it speaks another API.
+        Raises:  as `complete`; NoModelList for an answer of another kind.
         """
         answer = await self._exchange_with(host, "GET", "/models", None, SMALL_S)
-        if answer.status == HTTPStatus.NOT_FOUND:
+        if answer.status in NO_LIST:
             return None
         self._raise_failure(host, answer)
-        try:
-            return [card.id for card in msgspec.json.decode(answer.body, type=apis.Models).data]
-        except UNREADABLE as err:
-            said = apis.shown(apis.masked(answer.body, self._key))
-            raise WrongConfig(f"{host.url} answers, but does not speak the OpenAI API: {said}") from err
+        cards = models.read(answer.body)
+        if cards is None:
+            shown = said.shown(apis.masked(answer.body, self._key))
+            raise NoModelList(
+                f"{host.url} answers, but does not speak the OpenAI API: {shown} (check_model = false in [llm.NAME] "
+                "skips this check)"
+            )
+        return cards
 
     async def _not_found(self, host: Host, path: str, answer: Answer) -> WrongConfig:
         """Return what a 404 means: the model is not there, or this API is not.
 
         Raises:  as `complete`, when the server does not tell its models now.
         """
-        offered = await self._models(host)
-        if offered is not None and self._endpoint.model not in offered:
+        try:
+            offered = await self._models(host)
+        except NoModelList:
+            offered = None
+        if offered and not any(card.offers(self._endpoint.model) for card in offered):
             return self._no_model(host, offered)
-        said = failures.words(answer.body)
-        return WrongConfig(f"{host.url}{path} answers 404; is api = {self._endpoint.api!r} right? {said}")
+        words = said.read(answer.body).words
+        return WrongConfig(f"{host.url}{path} answers 404; is api = {self._endpoint.api!r} right? {words}")
 
-    def _no_model(self, host: Host, offered: list[str]) -> WrongConfig:
-        return WrongConfig(f"{host.url} does not offer model {self._endpoint.model!r}, but {', '.join(offered)}")
+    def _no_model(self, host: Host, offered: list[Card]) -> WrongConfig:
+        names = ", ".join(card.name for card in offered)
+        return WrongConfig(f"{host.url} does not offer model {self._endpoint.model!r}, but {names}")
+
+
+def _tokenize_url(host: Host) -> str:
+    # vLLM's tokenizer stands beside /v1, not under it.
+    return host.url.removesuffix("/v1") + "/tokenize"

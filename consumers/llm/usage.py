@@ -9,13 +9,15 @@ from dataclasses import dataclass
 class Usage:
     """Sums over the requests of one stage since the client was opened. Two can be added."""
 
-    requests: int = 0  # answered
+    requests: int = 0  # answered, and to be paid
     failed: int = 0  # attempts that ended in an error
     too_long: int = 0  # prompts that do not fit, not sent
     estimated: int = 0  # answered without a token count
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cost: float = 0.0  # in the currency of the endpoint's prices
+    filtered: int = 0  # prompts or replies that a content filter of the server withheld
+    unreadable: int = 0  # of the requests, those whose reply could not be used
     seconds: float = 0.0  # between sending and reply, summed: divided by the wall time, the mean in flight
 
     def __add__(self, other: "Usage") -> "Usage":
@@ -27,6 +29,8 @@ class Usage:
             self.prompt_tokens + other.prompt_tokens,
             self.completion_tokens + other.completion_tokens,
             self.cost + other.cost,
+            self.filtered + other.filtered,
+            self.unreadable + other.unreadable,
             self.seconds + other.seconds,
         )
 

@@ -76,8 +76,8 @@ async def test_a_fault_of_the_server_is_the_error_to_act_on(fault: Fault, error:
 
 
 async def test_the_words_of_the_server_are_passed_on() -> None:
-    async with ScriptedLLM([Fault(status=422, message="temperature must be below 2")]) as server:
-        with pytest.raises(Permanent, match="temperature must be below 2"):
+    async with ScriptedLLM([Fault(status=422, message="the prompt must hold a letter")]) as server:
+        with pytest.raises(Permanent, match="the prompt must hold a letter"):
             await ask(Endpoint(server.url, "scripted"))
 
 
