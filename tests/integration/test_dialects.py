@@ -134,7 +134,7 @@ def up(folder: Path, code: Path, config: str) -> Ended:
     """Run all stages to their end, and look at what came out."""
     (folder / "recipe.toml").write_text(RECIPE)
     (folder / "seedstream.toml").write_text(f'recipe = "recipe.toml"\nprocesses = 1\n{config}')
-    keys = {name: KEY for name in re.findall(r'key_env = "(\w+)"', config)}
+    keys = dict.fromkeys(re.findall(r'key_env = "(\w+)"', config), KEY)
     ended = subprocess.run(
         [PROGRAM, *asked_of(code)],
         cwd=folder,

@@ -120,7 +120,7 @@ ANSWERS = [
     Wrote("a stop string that the limit came before", "ours", "instructions",
           f"{TASK}\n\n## Example 2\n[Prop", TASK, "length"),
     # --- refusals and answers that are none
-    *(Wrote(f"a refusal: {words[:18]}", "ours", stage, words, Rejected.by("refused", shows=words))
+    *(Wrote(f"a refusal in {stage}: {words[:18]}", "ours", stage, words, Rejected.by("refused", shows=words))
       for stage in ("seeds", "concepts", "instructions")
       for words in ("I'm sorry, I can't help with that.", "I’m sorry, but I can’t assist with that request.",
                     "I cannot fulfill this request.")),

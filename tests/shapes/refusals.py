@@ -96,6 +96,13 @@ REFUSALS = [
                   "(128)"), LONG),
     Refused("mlx-serve", "mlx-serve#66", 400, error("Prompt exceeds maximum context length"), LONG),
     Refused("too long with 413", "ours", 413, error("This model's maximum context length is 8192 tokens."), LONG),
+    Refused("more tokens than a minute allows", "ha-groq-cloud-api#27", 413,
+            error("Request too large for model on tokens per minute (TPM): Limit 6000, Requested 12328, please reduce "
+                  "your message size and try again.", "rate_limit_exceeded", kind="tokens"), LONG),
+    Refused("more tokens than a minute allows, OpenAI", "vanna-flask#11", 429,
+            error("Request too large for gpt-4o on tokens per min (TPM): Limit 30000, Requested 342389. The input or "
+                  "output tokens must be reduced in order to run successfully.", "rate_limit_exceeded", kind="tokens"),
+            LONG),
     # --- filtered
     Refused("Azure's filter", "openai-python#331", 400,
             {"error": {"message": "The response was filtered due to the prompt triggering Azure OpenAI's content "
@@ -112,9 +119,9 @@ REFUSALS = [
             error("Invalid prompt: your prompt was flagged as potentially violating our usage policy. Please try again "
                   "with a different prompt.", "invalid_prompt"), FILTERED),
     # --- busy
-    Refused("a limit of tokens per minute with 413", "ha-groq-cloud-api#27", 413,
-            error("Request too large for model on tokens per minute (TPM): Limit 6000, Requested 12328, please reduce "
-                  "your message size and try again.", "rate_limit_exceeded", kind="tokens"), WAITS),
+    Refused("the tokens of a minute are used", "elizaOS/eliza#4040", 429,
+            error("Rate limit reached for model on tokens per minute (TPM): Limit 6000, Used 5034, Requested 1443. "
+                  "Please try again in 4.77s.", "rate_limit_exceeded", kind="tokens"), WAITS),
     Refused("TGI is overloaded", "TGI's router", 429, {"error": "Model is overloaded", "error_type": "overloaded"},
             WAITS),
     Refused("llama.cpp loads its model", "llama.cpp's server", 503,
@@ -166,7 +173,7 @@ REFUSALS = [
                   "invalid_parameter_error"), Again({"stream": True})),
     # --- the form, without a cure: the stage stops, and no record dies
     Refused("an own parameter", "llm_wiki#336", 400, error("Unrecognized request argument supplied: top_k"),
-            Raised("WrongConfig", "top_k")),
+            Raised("WrongConfig", "extra_body"), endpoint={"extra_body": {"top_k": 40}}),
     Refused("a limit below our own", "NextChat#3195", 400,
             error("max_tokens is too large: 200. This model supports at most 100 completion tokens, whereas you "
                   "provided 200.", None, "max_tokens"), Raised("WrongConfig", "max_tokens")),

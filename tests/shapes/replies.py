@@ -106,7 +106,8 @@ REPLIES = [
                        "code": 400}}, Rejected.by("prompt_too_long")),
     Replied("an error about the key", "ours", {"error": {"message": "no such key", "code": 401}},
             Raised("WrongConfig", "no such key")),
-    Replied("an error of one word", "ours", {"error": "overloaded"}, Raised("BadReply", "overloaded")),
+    Replied("an error of one word", "ours", {"error": "overloaded"}, WAITS),
+    Replied("an error of one other word", "ours", {"error": "broken"}, Raised("BadReply", "broken")),
     # --- what is paid and cannot be read
     Replied("no choices", "9router#2727", {"choices": None, "usage": PAID}, Raised("BadReply"), paid=COUNTED),
     Replied("an empty list of choices", "Azure's API", {"choices": [], "usage": PAID}, Raised("BadReply"),
