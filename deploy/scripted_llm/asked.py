@@ -28,6 +28,7 @@ class Fields(msgspec.Struct):
     max_tokens: int | None = None
     max_completion_tokens: int | None = None
     stop: str | list[str] | None = None
+    temperature: float | None = None
     seed: int | None = None
     n: int = 1
     stream: bool = False

@@ -21,6 +21,7 @@ from deploy.scripted_llm.dialects import DIALECTS, Dialect
 from deploy.scripted_llm.dice import Dice
 from deploy.scripted_llm.faults import At, Fault, Faults, Raw
 from deploy.scripted_llm.replies import Shares
+from deploy.scripted_llm.writing import Model, Written
 
 SHUTDOWN_S = 1.0
 """What a request under way is given at the end. aiohttp's minute is for servers whose answers somebody waits for."""
@@ -66,12 +67,11 @@ class ScriptedLLM:
         self.bodies: deque[dict[str, Any]] = deque(maxlen=1000)  # of the last requests, as they arrived
         self.tokenized = 0  # prompts whose length was asked for
         self._dialect = DIALECTS[dialect] if isinstance(dialect, str) else dialect
-        self._around = tuple(around)
+        self._writer = Model(self._dialect, tuple(around), shares or Shares())
         self._model = model
         self._port = port
         self._service = service or Service()
         self._slots = asyncio.Semaphore(self._service.slots)
-        self._shares = shares or Shares()
         self._context = context
         self._key = key
         # A client that goes away ends its request, as with vLLM.
@@ -163,7 +163,7 @@ class ScriptedLLM:
         fault = self.faults.next(stage, prompt, seed, before)
         if fault and (failed := await self._fail(fault, request)):
             return failed
-        if ask.fields.model != self._model and not self._dialect.any_model:
+        if ask.fields.model not in (self._model, f"{self._model}:latest") and not self._dialect.any_model:
             return _error(404, f"The model `{ask.fields.model}` does not exist.")
         prompt_tokens = writing.tokens(prompt)
         refusal = (
@@ -178,15 +178,16 @@ class ScriptedLLM:
         async with self._slots:
             seconds = service_s(prompt, seed, self._service.mean_s, self._service.sigma)
             await asyncio.sleep(seconds + ((fault and fault.slow_s) or 0))
-        return await self._reply(request, ask, prompt_tokens, cut=fault is not None and fault.length)
-
-    async def _reply(self, request: web.Request, ask: Ask, prompt_tokens: int, *, cut: bool) -> web.StreamResponse:
-        """Send what the model writes, whole or as a stream."""
-        dialect = self._dialect
         room = None
-        if self._context is not None and dialect.too_long is not None:
+        if self._context is not None and self._dialect.too_long is not None:
             room = max(1, self._context - prompt_tokens)
-        written = writing.write(ask, dialect, self._around, self._shares, room, cut=cut)
+        drawn = writing.draw(ask, before)
+        written = writing.write(ask, self._writer, drawn, room, cut=fault is not None and fault.length)
+        return await self._reply(request, ask, written, prompt_tokens)
+
+    async def _reply(self, request: web.Request, ask: Ask, written: Written, prompt_tokens: int) -> web.StreamResponse:
+        """Send what the model wrote, whole or as a stream."""
+        dialect = self._dialect
         withheld = refusals.withheld(dialect, ask)
         if not ask.fields.stream:
             return _json(bodies.reply(dialect, ask, written, prompt_tokens, withheld=withheld))

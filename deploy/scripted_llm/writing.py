@@ -28,15 +28,29 @@ class Written:
     tokens: int  # paid, thoughts included
 
 
-def write(
-    ask: Ask, dialect: Dialect, around: Sequence[Around], shares: Shares, room_tokens: int | None, *, cut: bool = False
-) -> Written:
+@dataclass(frozen=True, slots=True)
+class Model:
+    """How the model writes."""
+
+    dialect: Dialect
+    around: Sequence[Around]
+    shares: Shares
+
+
+def draw(ask: Ask, asked_before: int) -> int | None:
+    """Return what the answer is drawn by: the seed; without one, how often the same was asked before, unless the answer
+    is greedy."""
+    return ask.fields.seed if ask.fields.seed is not None or ask.fields.temperature == 0 else asked_before
+
+
+def write(ask: Ask, model: Model, draw: int | None, room_tokens: int | None, *, cut: bool = False) -> Written:
     """Return what the model writes within the limit of the request and the `room_tokens` left in the context. `cut`:
     only half of it, as if that were the limit."""
+    dialect, around = model.dialect, model.around
     asked = ask.question
     beside = dialect.thoughts in ("reasoning_content", "reasoning", "hidden") and ask.chat
     thoughts = THOUGHTS if dialect.thoughts else ""
-    text = wrapped(answer(asked, ask.fields.seed, shares), asked.begun, around)
+    text = wrapped(answer(asked, draw, model.shares), asked.begun, around)
     tuned = bool(around) or dialect.thoughts is not None
     if asked.stage is not Stage.OTHER and not tuned:
         text += GOES_ON  # a base model knows no end

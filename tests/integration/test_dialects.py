@@ -16,6 +16,7 @@ import pytest
 from deploy.cli import run as cli
 from deploy.scripted_llm.around import END_TOKEN, PREAMBLE, THOUGHTS
 from deploy.scripted_llm.question import HEADINGS
+from tests.benchmarks_made import scripted, write
 from tests.corpus import write_corpus
 
 PAGE = Path(__file__).parents[2] / "docs" / "servers.md"
@@ -184,3 +185,101 @@ def test_with_the_settings_of_the_page_a_run_ends_with_examples(dialect: str, co
     assert ended.dead == 0
     check_rows(ended)
     assert {row["model"] for row in ended.rows} <= {"scripted", "scripted:latest"}
+
+
+def bare(url: str, api: str = "chat", more: str = "") -> str:
+    """Return a config with nothing but url, model and api."""
+    return f'[llm.main]\nurl = "{url}"\nmodel = "scripted"\napi = "{api}"\n{more}\n'
+
+
+CURED = {
+    "vllm-gemma": 'system_role = "user"',
+    "tgi": "",
+    "litellm": "send_seed = false",
+    "gateway": "",
+}
+"""What is finished without a setting, and the setting that the line of the cure names."""
+
+
+@pytest.mark.parametrize("dialect", CURED)
+def test_without_settings_the_client_finds_out_by_itself(dialect: str, code: Path, tmp_path: Path) -> None:
+    with server(dialect) as url:
+        ended = up(tmp_path, code, bare(url, "completions" if dialect == "tgi" else "chat"))
+    assert (ended.code, ended.dead) == (0, 0), ended.err
+    check_rows(ended)
+    assert CURED[dialect] in ended.err
+    said = [line for line in ended.err.splitlines() if "WARNING" in line]
+    assert len(said) == bool(CURED[dialect])
+
+
+STOPPED = {
+    ("azure", "chat"): "check_model = false",
+    ("openai-reasoning", "completions"): "api",
+}
+
+
+@pytest.mark.parametrize(("dialect", "api"), STOPPED)
+def test_what_no_client_can_find_out_stops_the_run_with_the_setting(
+    dialect: str, api: str, code: Path, tmp_path: Path
+) -> None:
+    with server(dialect) as url:
+        ended = up(tmp_path, code, bare(url, api))
+    assert ended.code == 2
+    *_, line = ended.err.splitlines()
+    assert line.startswith("seedstream: ") and STOPPED[dialect, api] in line
+
+
+THINKING = ("vllm", "llamacpp", "ollama", "openai-reasoning", "dashscope")
+
+
+@pytest.mark.parametrize("dialect", THINKING)
+def test_thoughts_without_room_are_no_verdict_and_the_setting_is_named(
+    dialect: str, code: Path, tmp_path: Path
+) -> None:
+    with server(dialect) as url:
+        ended = up(tmp_path, code, bare(url))
+    assert ended.dead == 0 and ended.rows == []
+    assert list(ended.rejected("seeds")) == ["no_verdict"]
+    assert "reasoning_tokens" in ended.err
+
+
+ROOM = "reasoning_tokens = 400"
+
+
+@pytest.mark.parametrize(
+    ("api", "around", "more"),
+    [
+        ("chat", "thoughts,preamble,fence,crlf,token", ROOM),
+        ("chat", "channels,blank", ROOM),
+        ("completions", "tail-thoughts,prefill,blank,token", ROOM),
+    ],
+)
+def test_what_a_model_writes_around_its_answers_changes_no_row(
+    api: str, around: str, more: str, code: Path, tmp_path: Path
+) -> None:
+    rows: list[list[tuple[object, ...]]] = []
+    for name, options in (("plain", []), ("around", ["--around", around])):
+        folder = tmp_path / name
+        folder.mkdir()
+        with server("plain", *options) as url:
+            ended = up(folder, code, bare(url, api, more if options else ""))
+        assert (ended.code, ended.dead) == (0, 0), ended.err
+        check_rows(ended)
+        rows.append(sorted((row["concepts"], row["instruction"], row["response"], row["tests"]) for row in ended.rows))
+    assert rows[0] == rows[1]
+
+
+def test_a_model_that_thinks_is_scored_by_what_it_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The draft in its thoughts would not pass."""
+    monkeypatch.chdir(tmp_path)
+    write(Path("tasks.jsonl"), *scripted(6))
+    scores: list[list[str]] = []
+    for dialect in ("plain", "llamacpp", "vllm"):
+        with server(dialect, "--failing", "0.2") as url:
+            (tmp_path / "seedstream.toml").write_text(bare(url, more=ROOM))
+            asked = ["evaluate", "scripted", "--benchmark", "tasks.jsonl", "--api", "chat", "--llm", url]
+            assert cli([*asked, "--out", dialect]) == 0
+        [results] = Path(dialect).rglob("*.results.jsonl")
+        scores.append([json.loads(line)["verdict"] for line in results.read_text().splitlines()])
+    assert scores[0] == scores[1] == scores[2]
+    assert scores[0].count("pass") >= 3
