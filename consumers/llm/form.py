@@ -91,6 +91,7 @@ _NO_MODEL = re.compile(
     r"|the model ['\"`][^'\"`]{1,200}['\"`] does not exist",
     re.IGNORECASE,
 )
+_NOT_BOTH = re.compile(r"temperature['\"`]? and ['\"`]?top_p['\"`]? cannot both", re.IGNORECASE)
 _TOO_MANY_STOPS = re.compile(
     r"(?:number|length) of ['\"`]?stop|too many stop|len\(stop\)"
     r"|stop[^.;]{0,60}(?:too long|too many|at most|up to|maximum)"
@@ -122,7 +123,7 @@ _BEFORE = (
     r"|cannot find|not permitted|not allowed|remove|drop)[\s:,=]*"
 )
 _AFTER = (
-    r"(?:parameter|value|field|argument|option|and|or|,|\s|['\"`])*(?:top_p['\"`]?\s*)?:?\s*(?:"
+    r"(?:parameter|value|field|argument|option|,|\s|['\"`])*:?\s*(?:"
     r"(?:is|are|was|were) (?:not|un|in|no longer|only|too|out of|deprecated|disallowed|forbidden|required)"
     r"|(?:is|are) (?:greater|larger|less)"
     r"|(?:does|do|did) not|(?:does|do)n't|(?:must|should|has to|have to|needs to)\b"
@@ -167,6 +168,8 @@ def _named(said: Said, sent: bytes, extra: Collection[str]) -> str | None:
     for pattern, parameter in (*_OF_MESSAGES, (_OTHER_API, API)):
         if _found(pattern, said, sent):
             return parameter
+    if _found(_NOT_BOTH, said, sent):
+        return TOP_P
     if _found(_TOO_MANY_STOPS, said, sent):
         return STOP
     if (match := _found(_words(tuple(extra)), said, sent)) is not None:

@@ -13,6 +13,7 @@ import aiohttp
 import httpx
 from httpx_aiohttp import AiohttpTransport
 
+from consumers.llm import sse
 from consumers.llm.failures import Answer
 from stream.errors import EndpointDown, RequestTimedOut, WrongConfig
 
@@ -22,6 +23,8 @@ _TIMEOUT = {"connect": CONNECT_S, "pool": None, "read": None, "write": None}  # 
 IDLE_S = 3.0
 """How long an unused connection is kept. Below the 5 s of the usual servers: else a request would now and then go out
 on a connection that the other side is just closing."""
+
+STREAM_END_S = 0.5
 
 _url = functools.lru_cache(maxsize=64)(httpx.URL)
 """Parsing the few urls there are once, not for each request."""
@@ -70,7 +73,8 @@ class Wire:
                 # would take a third of the CPU time of a request.
                 response = await self._transport.handle_async_request(request)
                 async with contextlib.aclosing(response):
-                    content = await response.aread()
+                    streamed = response.headers.get("content-type", "").startswith("text/event-stream")
+                    content = await (_streamed(response) if streamed else response.aread())
         except TimeoutError as err:
             raise RequestTimedOut(f"{url} gave no whole answer within {timeout_s:g} s") from err
         except (httpx.HTTPError, aiohttp.ClientError, OSError) as err:
@@ -81,6 +85,21 @@ class Wire:
                 raise EndpointDown(f"{self._base_url} cannot be reached: {said}") from err
             raise RequestTimedOut(f"the connection to {self._base_url} broke: {said}") from err
         return Answer(response.status_code, response.headers, content)
+
+
+async def _streamed(response: httpx.Response) -> bytes:
+    """Read a stream of events to its last one. Some servers keep the connection open after it: the end is waited for
+    only so long that the connection can be used again."""
+    content = bytearray()
+    pieces = aiter(response.aiter_bytes())
+    while (piece := await anext(pieces, None)) is not None:
+        content += piece
+        if sse.DONE in content[-32:] and sse.ended(bytes(content[-32:])):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(STREAM_END_S):
+                    await anext(pieces, None)
+            break
+    return bytes(content)
 
 
 def environment_proxy(url: str) -> str | None:

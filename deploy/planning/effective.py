@@ -9,7 +9,7 @@ import json
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import msgspec
@@ -33,6 +33,16 @@ class Asked:
     prompt_sha256: str
     model: str | None = None  # None where no endpoint is named yet
     api: str | None = None
+    reasoning_tokens: int = 0
+    extra_body: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    def plain(self) -> dict[str, Any]:
+        """Return it for the recipe. Room for thoughts and additions to requests stand in it only where there are some:
+        streams that began before these could be set hold none. Where no endpoint is named, those of the stored recipe
+        hold (see `filled`)."""
+        more: dict[str, Any] = {"reasoning_tokens": self.reasoning_tokens, "extra_body": dict(self.extra_body)}
+        more = dict.fromkeys(more) if self.model is None else {name: value for name, value in more.items() if value}
+        return {"prompt_sha256": self.prompt_sha256, "model": self.model, "api": self.api, **more}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +71,7 @@ def effective(recipe: Recipe, asked: Mapping[str, Asked], decontamination: Mappi
                 "variant": plan.kind.variant,
                 "version": plan.kind.version,
                 "params": _params(plan),
-                **({"asks": msgspec.to_builtins(asked[plan.name])} if plan.name in asked else {}),
+                **({"asks": asked[plan.name].plain()} if plan.name in asked else {}),
             }
             for plan in recipe.stages
         },

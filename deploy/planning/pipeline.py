@@ -134,6 +134,9 @@ async def _servers(plan: Plan, stages: Sequence[StagePlan], stack: AsyncExitStac
             servers[end] = await stack.enter_async_context(LLMClient(end))
     for server in servers.values():
         await reach(server.check, plan.config.start_budget_s)
+    for stage in stages:
+        if stage.kind.asks:
+            servers[plan.endpoints[stage.name]].check_room(stage.name, stage.params.max_tokens)
     return servers
 
 

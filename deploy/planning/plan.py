@@ -54,7 +54,9 @@ class Plan:
 
 
 def _asked(few_shot: FewShot, end: Endpoint | None) -> Asked:
-    return Asked(few_shot.sha256, end.model, end.api) if end else Asked(few_shot.sha256)
+    if end is None:
+        return Asked(few_shot.sha256)
+    return Asked(few_shot.sha256, end.model, end.api, end.reasoning_tokens, end.extra_body)
 
 
 def plan(flags: Flags) -> Plan:
@@ -91,7 +93,16 @@ def _local(flags: Flags, config: Config, recipe: Recipe) -> Checkpoint | None:
 
 
 def _local_endpoint(local: Checkpoint | None, flags: Flags) -> Endpoint | None:
-    return Endpoint(NOT_SERVED_YET, local.name, flags.api or "completions", context=local.context) if local else None
+    if local is None:
+        return None
+    api = flags.api or "completions"
+    return Endpoint(
+        NOT_SERVED_YET,
+        local.name,
+        api,
+        context=local.context,
+        special_tokens=checkpoint.special_tokens(local.directory),
+    )
 
 
 def _endpoint(

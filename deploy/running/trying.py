@@ -10,7 +10,8 @@ import msgspec
 import orjson
 
 from consumers.decontamination import Decontamination
-from consumers.llm import render
+from consumers.llm import dialect, render
+from consumers.llm.endpoint import Endpoint
 from consumers.llm.request import Request, Result, TooLong
 from deploy.options import say
 from deploy.planning.pipeline import build
@@ -26,8 +27,8 @@ from stream.stage import Fold, Outcome
 class PromptPrinter:
     """An LLM that prints what it is asked, as the API would carry it, and answers nothing."""
 
-    def __init__(self, api: str) -> None:
-        self._api = api
+    def __init__(self, end: Endpoint | None) -> None:
+        self._end = end
 
     @property
     def model(self) -> str:
@@ -40,8 +41,8 @@ class PromptPrinter:
             f"=== {record_id}: {len(requests)} samples, temperature {sampling.temperature:g}, "
             f"at most {sampling.max_tokens:,} tokens, stop {stop}"
         )
-        if self._api == "chat":
-            for message in render.messages(prompt):
+        if self._end is not None and self._end.api == "chat":
+            for message in render.messages(prompt, dialect.of(self._end).system_role):
                 print(f"--- {message['role']}\n{message['content']}")
         else:
             print(render.completion_text(prompt))
@@ -59,8 +60,7 @@ async def try_stage(plan: Plan, stage: StagePlan, show_prompt: bool) -> int:
             return await _each(pipeline.specs[0].shape, stage, sys.stdin.buffer, outcomes=True)
     if not stage.kind.asks:
         raise WrongConfig(f"stage {stage.name} asks no model: it has no prompt to show")
-    end = plan.endpoints.get(stage.name)
-    printer = PromptPrinter(end.api if end else "completions")
+    printer = PromptPrinter(plan.endpoints.get(stage.name))
     clients = Clients(plan.recipe.seed, {stage.name: printer}, plan.prompts, Decontamination(()))
     return await _each(stage.kind.build(stage.params, clients), stage, sys.stdin.buffer, outcomes=False)
 

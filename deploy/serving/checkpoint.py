@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -66,6 +67,47 @@ def read(directory: Path) -> Checkpoint:
         raise WrongConfig(f"{directory} holds no causal language model, but {', '.join(kinds) or 'no architecture'}")
     context = next((fields[key] for key in _CONTEXT_KEYS if isinstance(fields.get(key), int)), None)
     return Checkpoint(directory, name, sum(sizes), context)
+
+
+def special_tokens(directory: Path) -> tuple[str, ...]:
+    """Return the special tokens of a model's tokenizer, such as `<|im_end|>`, the longest first; none where its files
+    name none or cannot be read."""
+    found: set[str] = set()
+    for name in ("tokenizer_config.json", "special_tokens_map.json", "tokenizer.json"):
+        try:
+            data: Any = orjson.loads((directory / name).read_bytes())
+        except (OSError, ValueError):
+            continue
+        if isinstance(data, dict):
+            found.update(_special(cast("dict[str, Any]", data)))
+    return tuple(sorted((token for token in found if token.strip()), key=lambda token: (-len(token), token)))
+
+
+def _special(fields: dict[str, Any]) -> Iterator[str]:
+    """Yield what a tokenizer's file calls special: `eos_token` and its like, and the added tokens so marked."""
+    for name, value in fields.items():
+        if name.endswith("_token"):
+            yield from _token(value)
+        elif name in ("additional_special_tokens", "extra_special_tokens"):
+            for item in _items(value):
+                yield from _token(item)
+        elif name in ("added_tokens_decoder", "added_tokens"):
+            for item in _items(value):
+                if isinstance(item, dict) and cast("dict[str, Any]", item).get("special") is True:
+                    yield from _token(cast("object", item))
+
+
+def _items(value: object) -> Iterable[object]:
+    if isinstance(value, dict):
+        return cast("dict[str, object]", value).values()
+    return cast("list[object]", value) if isinstance(value, list) else ()
+
+
+def _token(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict) and isinstance(content := cast("dict[str, Any]", value).get("content"), str):
+        yield content
 
 
 def _tokenizer(directory: Path) -> list[Path]:

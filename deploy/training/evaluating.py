@@ -79,6 +79,7 @@ async def score(endpoint: Endpoint, model_id: str, plan: Plan, start_budget_s: f
         with _bars(_secrets(endpoint)) as note:
             async with LLMClient(endpoint) as client, _sandbox(plan.cpu_s) as box:
                 await reach(client.check, start_budget_s)
+                client.check_room("scores", plan.samples.max_tokens)
                 for benchmark in plan.benchmarks:
                     job = Job(model_id, benchmark, plan.asking, plan.samples, plan.ks)
                     place = plan.out / _slug(model_id) / _slug(benchmark.name)
@@ -109,7 +110,8 @@ async def score_directory(model: Checkpoint, api: Literal["completions", "chat"]
     plan.out.mkdir(parents=True, exist_ok=True)
     logs.start("console")
     async with vllm_server(model, Place(plan.out / "vllm.log")) as server:
-        endpoint = Endpoint(server.url, model.name, api, context=model.context)
+        special = checkpoint.special_tokens(model.directory)
+        endpoint = Endpoint(server.url, model.name, api, context=model.context, special_tokens=special)
         return await server.beside(score(endpoint, model.name, plan))
 
 
