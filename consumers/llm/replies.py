@@ -41,6 +41,9 @@ _THOUGHTS = ("reasoning_content", "reasoning", "thinking", "reasoning_text", "th
 _SILENT = ("signature", "data", "id", "index", "format")
 """Parts of thoughts that are no text."""
 
+_OPENINGS = ("<think", "<thought", "[think]", "<|channel|>analysis", "<|start_thinking|>", "<|begin_of_thought|>")
+_CLOSINGS = ("</think", "</thought", "[/think]", "<|channel|>final", "<|end_thinking|>", "<|end_of_thought|>")
+
 
 @dataclass(frozen=True, slots=True)
 class Reply:
@@ -56,6 +59,18 @@ class Reply:
     @property
     def paid(self) -> Paid:
         return Paid(self.prompt_tokens, self.completion_tokens)
+
+
+def ends_in_thoughts(reply: Reply) -> bool:
+    """Whether a reply that a limit cut off holds nothing but thoughts: at the beginning of its text, beside it, or not
+    shown at all.
+
+    >>> cut = {"reasoning": "", "finish_reason": LENGTH, "model": None, "prompt_tokens": 1, "completion_tokens": 5}
+    >>> [ends_in_thoughts(Reply(text=text, **cut)) for text in ("<think>Is it", "", "<think>No.</think> Yes", "Yes")]
+    [True, True, False, False]
+    """
+    text = reply.text.strip().lower()
+    return not text or (text.startswith(_OPENINGS) and not any(mark in text for mark in _CLOSINGS))
 
 
 def read(content: bytes, url: str, said: Callable[[], str]) -> Reply:

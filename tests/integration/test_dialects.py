@@ -229,7 +229,7 @@ def test_what_no_client_can_find_out_stops_the_run_with_the_setting(
     assert line.startswith("seedstream: ") and STOPPED[dialect, api] in line
 
 
-THINKING = ("vllm", "llamacpp", "ollama", "openai-reasoning", "dashscope")
+THINKING = ("vllm", "llamacpp", "openai-reasoning")
 
 
 @pytest.mark.parametrize("dialect", THINKING)
