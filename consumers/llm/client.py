@@ -227,7 +227,8 @@ class LLMClient:
             advice = dialect.advice(err.form, self.endpoint)
             raise WrongConfig(f"{err}: no request is taken with this {err.form.parameter}; {advice}") from err
         self._dialect = cure.dialect
-        log.warning("%s: the client %s from now on; %s in [llm.NAME] avoids this", err, cure.words, cure.setting)
+        said = str(err).rstrip(". ")
+        log.warning("%s: the client %s from now on; %s in [llm.NAME] avoids this", said, cure.words, cure.setting)
 
     async def _too_long(self, errand: Errand, prompt: apis.PromptField) -> TooLong | None:
         """Tell whether a prompt surely does not fit. Near the limit the server counts, where it has a tokenizer."""
