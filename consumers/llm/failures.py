@@ -41,22 +41,28 @@ FORM_STATUSES = {
 """What would be answered to any request: no record is to blame."""
 
 TOO_LONG = re.compile(
-    r"context_length_exceeded|exceed_context_size|context_?window_?exceeded|contextwindowexceeded|string_above_max_length"
+    r"context_length_exceeded|exceed_context_size|context_?window_?exceeded|string_above_max_length"
     r"|tokens_limit_reached|max_prompt_tokens_exceeded|request_too_large"
     r"|context (?:length|window|size|limit)|context the overflows"
-    r"|maximum (?:model|prompt|input|sequence) length|max_model_len|max_seq_len|max length"
+    r"|maximum (?:model|prompt|input|sequence) length|max_model_len|max_seq_len|max_total_tokens|max length"
     r"|(?:prompt|input) (?:is )?(?:too long|too large|length)|input (?:tokens?|token count|prompt)\b.{0,60}exceed"
     r"|inputs?['`\"]* (?:tokens \+|must have less than)|prompt contains \d+ tokens|range of input length"
-    r"|(?:token (?:count|limit)|tokens?)\b.{0,40}\bexceed|exceed\w* .{0,30}(?:token limit|maximum number of tokens)"
-    r"|(?:longer|greater|larger) than the (?:model's )?(?:maximum|context)"
-    r"|too many (?:input )?tokens\b(?!.{0,20} (?:per|wait))"
-    r"|reduce (?:the length of )?(?:the|your) (?:messages?|prompt|inputs?)\b|reduce your message size"
-    r"|request (?:is )?too large|(?:payload|entity|body|content) (?:is )?too large|string too long",
+    r"|(?:longer|greater|larger) than the (?:model's )?(?:maximum|context)",
     re.IGNORECASE,
 )
 """How servers say that prompt and reply do not fit: vLLM, SGLang, TGI, llama.cpp, Ollama, LM Studio, LiteLLM, OpenAI,
 Azure, Anthropic, Gemini, Mistral, Groq, xAI, Together, Fireworks, DeepSeek, DashScope, Moonshot, Cohere, Bedrock. A 429
 that says so is none that waiting helps: the request alone is over the limit of a minute."""
+
+_TOO_MANY_TOKENS = re.compile(
+    r"\b(?<!max )(?<!output )(?:token (?:count|limit)|tokens?)\b.{0,40}\bexceed"
+    r"|exceed\w* .{0,30}(?:token limit|maximum number of tokens)"
+    r"|too many (?:input )?tokens\b(?!.{0,20} (?:per|wait))"
+    r"|reduce (?:the length of )?(?:the|your) (?:messages?|prompt|inputs?)\b|reduce your message size"
+    r"|request (?:is )?too large|(?:payload|entity|body|content) (?:is )?too large|string too long",
+    re.IGNORECASE,
+)
+"""Words for the same that may also be about `max_tokens` alone, which is every record's."""
 
 _TOO_MANY_STOPS = re.compile(r"(?:number|length) of ['`\"]?stop", re.IGNORECASE)
 
@@ -201,7 +207,7 @@ def refusal(answer: Answer, url: str, now: datetime, sent: bytes = b"") -> Endpo
     unpaid = _NO_CREDIT.search(" ".join([*spoken.codes, spoken.words]))
     if answer.status not in REFUSALS and (unpaid is None or form.holds(sent, unpaid[0])):
         return None
-    if answer.status == HTTPStatus.TOO_MANY_REQUESTS and TOO_LONG.search(spoken.words):
+    if answer.status == HTTPStatus.TOO_MANY_REQUESTS and _is_too_long(spoken.words):
         return None
     after_s = retry_after_s(answer.headers.get("retry-after"), now)
     why = ", the account has no credit" if unpaid or answer.status == HTTPStatus.PAYMENT_REQUIRED else ""
@@ -241,12 +247,21 @@ def _about_the_request(
 ) -> ContextExceeded | Withheld | FormRefused | None:
     """Return what is wrong with a request, where the server says so; also with the status of an error of its own."""
     words = " ".join([*spoken.codes, spoken.words])
-    if not _TOO_MANY_STOPS.search(words) and (status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE or TOO_LONG.search(words)):
-        return ContextExceeded(spoken.words, _context(spoken.words, sent))
+    too_long = ContextExceeded(spoken.words, _context(spoken.words, sent))
+    if _TOO_MANY_STOPS.search(words) is None and (
+        status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE or TOO_LONG.search(words)
+    ):
+        return too_long
     if FILTERED.search(words):
         return Withheld(spoken.words)
     refused = form.refused(spoken, sent, extra)
+    if refused is None and _TOO_MANY_TOKENS.search(words):
+        return too_long
     return FormRefused(url, status, refused) if refused else None
+
+
+def _is_too_long(words: str) -> bool:
+    return bool(TOO_LONG.search(words) or _TOO_MANY_TOKENS.search(words))
 
 
 def _context(words: str, sent: bytes) -> int | None:

@@ -35,6 +35,10 @@ _ALIASES: Mapping[str, str] = {
     "stop_sequences": STOP,
     "stopsequences": STOP,
     "stop_words": STOP,
+    "stop words": STOP,
+    "stop strings": STOP,
+    "stop sequences": STOP,
+    "stop tokens": STOP,
     "stream": STREAM,
     "stream_options": STREAM_OPTIONS,
     "model": MODEL,
@@ -61,6 +65,8 @@ _STREAM_ONLY = re.compile(
     r"|non[- ]stream(?:ing)? (?:\w+ )?(?:calls?|requests?|mode|responses?|is|are)\b|only streaming"
     r"|stream['\"`]? (?:must|should|needs to|has to) be (?:set to )?['\"`]?true"
     r"|requires? (?:stream\s?=\s?true|streaming)"
+    r"|stream ?= ?false['\"`]? is not|stream to (?:be )?true"
+    r"|use (?:the )?stream(?:ing)?\b|must (?:be streamed|use stream)"
     r"|set ['\"`]?stream['\"`]? ?(?:=|to) ?['\"`]?true|support\w* when ['\"`]?stream ?= ?false",
     re.IGNORECASE,
 )
@@ -70,7 +76,7 @@ _NO_SYSTEM = re.compile(
     r"|developer instruction is not enabled|messages\[0\]\.role|roles must alternate"
     r"|only (?:the )?['\"`]?user['\"`]?,? (?:and|or|and/or) ['\"`]?(?:assistant|model)['\"`]? roles"
     r"|(?:unsupported|invalid|unknown|unexpected) role:? ?['\"`]?system|role ['\"`]?system['\"`]? is not"
-    r"|first message must be (?:from )?(?:the )?['\"`]?user",
+    r"|first message (?:must|should|to) be (?:from )?(?:the )?['\"`]?user",
     re.IGNORECASE,
 )
 _NO_TEMPLATE = re.compile(
@@ -113,23 +119,30 @@ _UNSUPPORTED = re.compile(
 
 _QUOTES = r"['\"`\s.$\[\](){}]*"
 _FILLING = (
-    r"(?:(?:the|a|an|request|input|body|parameters?|params?|arguments?|args?|fields?|values?|names?|keys?|propert(?:y|ies)"
-    r"|keywords?|options?|settings?|supplied|provided|received|given|for|of|in|on|with|this|model|named|called)\b[\s:,=]*"
+    r"(?:(?:the|a|an|request|input|body|parameters?|params?|arguments?|args?|fields?|values?|names?|keys?"
+    r"|propert(?:y|ies)|keywords?|options?|settings?|supplied|provided|received|given|for|of|in|on|with|this|model|named|called)\b"
+    r"(?:\(s\))?[\s:,=]*"
     r"['\"`\s.$\[{(]*)*"
 )
 _BEFORE = (
-    r"(?:unsupported|unknown|unrecogni[sz]ed|unexpected|invalid|illegal|unpermitted|extra|disallowed"
+    r"(?:unsupported|unknown|unrecogni[sz]ed|unexpected|invalid|illegal|unpermitted|extra|extraneous|disallowed"
     r"|not support(?:ed|ing)?|n't support|not (?:accept|allow|recogni[sz]e)(?:ed)?|n't (?:accept|allow|recogni[sz]e)"
     r"|cannot find|not permitted|not allowed|remove|drop)[\s:,=]*"
 )
 _AFTER = (
-    r"(?:parameter|value|field|argument|option|,|\s|['\"`])*:?\s*(?:"
+    r"(?:parameter|value|field|argument|option|specified|in|the|request|for|this|model|,|\s|['\"`])*:?\s*(?:"
     r"(?:is|are|was|were) (?:not|un|in|no longer|only|too|out of|deprecated|disallowed|forbidden|required)"
     r"|(?:is|are) (?:greater|larger|less)"
     r"|(?:does|do|did) not|(?:does|do)n't|(?:must|should|has to|have to|needs to)\b"
     r"|(?:can|may|cannot|can't) |only |supports? |too (?:long|many|large|high|low)\b|array too long"
-    r"|extra (?:inputs|fields)|extra_forbidden|cannot find field|not (?:supported|permitted|allowed)|unsupported|最大)"
+    r"|extra (?:inputs|fields)|extra_forbidden|cannot find field|not (?:supported|permitted|allowed)|unsupported"
+    r"|unknown|unexpected"
+    r"|input should|exceeds?\b|\d+ ?>|(?:of \S+ )?but\b|最大)"
 )
+
+
+_RUN = 6
+"""Letters before or behind a name that tell whether it is a part of the prompt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,11 +185,23 @@ def _named(said: Said, sent: bytes, extra: Collection[str]) -> str | None:
         return TOP_P
     if _found(_TOO_MANY_STOPS, said, sent):
         return STOP
-    if (match := _found(_words(tuple(extra)), said, sent)) is not None:
-        name = next(name for name in match.groups() if name)
+    if (name := _in_words(said, sent, extra)) is not None:
         return _ALIASES.get(name.lower(), name)
     if "model_not_found" in said.codes or _found(_NO_MODEL, said, sent):
         return MODEL
+    return None
+
+
+def _in_words(said: Said, sent: bytes, extra: Collection[str]) -> str | None:
+    """Return the parameter that the words refuse."""
+    for match in _words(tuple(extra)).finditer(said.words):
+        group = 1 if match[1] else 2
+        start, end = match.span(group)
+        # "Invalid input: temperature is…" may be the prompt from there on, or up to there.
+        most = len(_letters(match[group])) + _RUN
+        runs = (_letters(said.words[:end])[-most:], _letters(said.words[start:])[:most])
+        if not holds(sent, match[0]) and not any(holds(sent, run) for run in runs if len(run) == most):
+            return match[group]
     return None
 
 

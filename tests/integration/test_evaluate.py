@@ -13,9 +13,15 @@ from pathlib import Path
 
 import pytest
 
+from consumers.llm.endpoint import Endpoint
 from deploy.cli import run
+from deploy.training.evaluating import Plan, score
 from stream.embedded import Embedded
+from stream.errors import WrongConfig
 from tests.benchmarks_made import HUMAN_EVAL, MBPP, scripted, write
+from tests.odd_servers import chat, odd_server
+from trainer.asking import Chatting
+from trainer.evaluate import Samples
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,3 +210,12 @@ def test_a_stream_without_scores_says_how_to_make_one(work: Path, capsys: pytest
     asyncio.run(made("run"))
     assert run(["scores", "--dir", "run"]) == 2
     assert "`seedstream evaluate MODEL --dir DIR` makes one" in capsys.readouterr().err
+
+
+async def test_a_context_that_leaves_no_room_is_said_before_anything_is_asked(tmp_path: Path):
+    models = (200, {"data": [{"id": "m", "max_model_len": 2_000}]})
+    plan = Plan((), Chatting(), Samples(max_tokens=2_000), (1,), tmp_path, 1.0)
+    async with odd_server(lambda _: chat("yes"), {"/v1/models": models}) as server:
+        with pytest.raises(WrongConfig, match=r"max_tokens = 2,000, .* in a context of 2,000 tokens"):
+            await score(Endpoint(server.url, "m", "chat"), "m", plan)
+        assert server.asked == []

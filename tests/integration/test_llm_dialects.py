@@ -24,8 +24,13 @@ def requests(count: int = 1, ask: str = "Is this good?") -> list[Request]:
     return [Request(f"r/{number}", prompt, SAMPLING, seed=number) for number in range(count)]
 
 
+def endpoint(url: str, settings: dict[str, Any]) -> Endpoint:
+    chosen: dict[str, Any] = {"api": "chat", **settings}
+    return Endpoint(url, "m", **chosen)
+
+
 async def ask(url: str, count: int = 1, ask: str = "Is this good?", **settings: Any) -> list[Result]:
-    async with LLMClient(Endpoint(url, "m", **{"api": "chat", **settings})) as client:
+    async with LLMClient(endpoint(url, settings)) as client:
         return list(await client.for_stage("s", 0).complete("r", requests(count, ask)))
 
 
@@ -70,6 +75,19 @@ CURED: list[tuple[str, Callable[[Body], bool], Said]] = [
     ("seed by Groq", lambda b: "seed" in b, error("property 'seed' is unsupported, did you mean 'user'?")),
     ("seed by xAI", lambda b: "seed" in b,
      (400, {"code": "Client specified an invalid argument", "error": "Argument not supported on this model: seed"})),
+    ("seed by Fireworks", lambda b: "seed" in b, error("Extra inputs are not permitted, field: 'seed', value: 3")),
+    ("seed by Bedrock", lambda b: "seed" in b, error("#: extraneous key [seed] is not permitted, please reformat")),
+    ("seed by jsonschema", lambda b: "seed" in b,
+     error("Additional properties are not allowed ('seed' was unexpected)")),
+    ("seed by Rust", lambda b: "seed" in b,
+     (422, "Failed to deserialize the JSON body into the target type: unknown field `seed`, expected `model`")),
+    ("seed in a list", lambda b: "seed" in b, error("Unsupported parameter(s): `seed`")),
+    ("seed by Volcengine", lambda b: "seed" in b,
+     error("The parameter `seed` specified in the request is not valid", code="InvalidParameter", param="seed")),
+    ("stops by Perplexity", lambda b: "stop" in b, error("Custom stop words not supported by these models")),
+    ("a role by Anthropic", has_system,
+     error('messages: Unexpected role "system". The Messages API accepts a top-level `system` parameter')),
+    ("roles of a template", has_system, error("Only user and assistant roles are supported!")),
     ("old OpenAI", lambda b: "seed" in b, error("Unrecognized request argument supplied: seed")),
     ("stops by OpenAI", lambda b: len(b.get("stop", ())) > 4,
      error("Invalid 'stop': array too long. Expected an array with maximum length 4, but got an array with length 6 "
@@ -99,6 +117,19 @@ CURED: list[tuple[str, Callable[[Body], bool], Said]] = [
 FATAL: list[tuple[str, Said, str]] = [
     ("a limit of the model", error("max_tokens is too large: 9000. This model supports at most 4096 completion tokens",
                                    param="max_tokens"), "lower max_tokens in [stages.STAGE]"),
+    ("a limit by Anthropic", error("max_tokens: 100000 > 64000, which is the maximum number of output tokens"),
+     "lower max_tokens"),
+    ("a limit by Groq", error("`max_tokens` must be less than or equal to `8192`, the maximum value for `max_tokens` "
+                              "is less than the `context_window` for this model"), "lower max_tokens"),
+    ("a limit by DeepSeek", error("Invalid max_tokens value, the valid range of max_tokens is [1, 8192]"),
+     "lower max_tokens"),
+    ("a limit by Vertex", error("Unable to submit request because it has a maxOutputTokens value of 100000 but the "
+                                "supported range is from 1 (inclusive) to 65537 (exclusive)."), "lower max_tokens"),
+    ("a limit in tokens", error("max_tokens exceeds the model's token limit of 4096"), "lower max_tokens"),
+    ("a limit by TGI", (422, {"error": "Input validation error: `max_new_tokens` must be <= 192. Given: 200"}),
+     "lower max_tokens"),
+    ("a temperature by FastAPI", error("1 validation error: temperature: Input should be less than or equal to 1"),
+     "set send_temperature = false"),
     ("a value", (422, {"error": "Input validation error: `temperature` must be strictly positive"}),
      "set send_temperature = false in [llm.NAME]"),
     ("no template", error("As of transformers v4.44, default chat template is no longer allowed, so you must provide a "
@@ -210,6 +241,21 @@ async def test_words_of_the_prompt_that_an_error_repeats_refuse_no_form(text: st
         assert len(server.asked) == 1
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("the temperature of the water in degrees", "Invalid input: temperature of the water in degrees"),
+        ("read the temperature", "Value 'read the temperature' is not supported"),
+        ("seed the random generator first", "Unknown field: seed the random generator first"),
+        ("stop the engine", "Unexpected 'stop the engine'"),
+    ],
+)
+async def test_a_piece_of_the_prompt_in_the_words_of_a_server_is_no_parameter(text: str, words: str) -> None:
+    async with odd_server(lambda _: error(words)) as server:
+        with pytest.raises(Permanent):
+            await ask(server.url, ask=f"def f():\n    # {text}\n    return 1")
+
+
 async def test_an_error_whose_param_is_the_prompt_is_the_records() -> None:
     said = error("Invalid value: 'temperature' is unsupported here", param="messages[1].content")
     async with odd_server(lambda _: said) as server:
@@ -276,3 +322,25 @@ async def test_a_server_that_knows_no_stream_options_gets_none() -> None:
     async with odd_server(answer) as server:
         [result] = await ask(server.url, stream=True)
     assert isinstance(result, Completion) and result.text == "yes"
+
+
+async def test_a_stream_is_read_to_its_last_event_though_the_connection_stays_open() -> None:
+    never = asyncio.Event()
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for at in range(0, len(CHAT_STREAM), 7):  # events are cut anywhere
+            piece = CHAT_STREAM[at : at + 7]
+            writer.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+            await writer.drain()
+        await never.wait()
+        writer.close()
+
+    server = await asyncio.start_server(connected, "127.0.0.1", 0)
+    try:
+        [result] = await ask(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", stream=True, timeout_s=60.0)
+    finally:
+        never.set()
+        server.close()
+    assert result == Completion("yes", "stop", 11, 7, "m-1", reasoning="Hmm.")

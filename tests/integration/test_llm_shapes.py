@@ -1,4 +1,4 @@
-"""Answers as servers give them: which of them are replies, prompts that are too long, filtered ones, waits, failures."""
+"""Answers as servers give them: which are replies, prompts that are too long, filtered ones, waits, failures."""
 
 import json
 from typing import Any
@@ -16,10 +16,15 @@ from tests.odd_servers import USAGE, Said, chat, error, odd_server
 PROMPT = Prompt("Judge.", (), "Is this good?")
 
 
+def endpoint(url: str, settings: dict[str, Any]) -> Endpoint:
+    chosen: dict[str, Any] = {"api": "chat", **settings}
+    return Endpoint(url, "m", **chosen)
+
+
 async def ask(url: str, max_tokens: int = 100, **settings: Any) -> tuple[Result | PipelineError, Usage]:
     """Ask once; an error is a result too."""
     request = Request("r/0", PROMPT, Sampling(0.7, max_tokens), seed=1)
-    async with LLMClient(Endpoint(url, "m", **{"api": "chat", **settings})) as client:
+    async with LLMClient(endpoint(url, settings)) as client:
         try:
             [result] = await client.for_stage("s", 0).complete("r", [request])
         except PipelineError as err:
@@ -122,13 +127,13 @@ TOO_LONG = {
     "Together": error("Input validation error: `inputs` tokens + `max_new_tokens` must be <= 8193", 422),
     "Fireworks": error("The prompt is too long: 140000, model maximum context length: 131071"),
     "DeepSeek": error("This model's maximum context length is 131072 tokens. However, you requested 131134 tokens"),
-    "OpenRouter": (200, {"error": {"code": 400, "message": "This endpoint's maximum context length is 131072 tokens."}}),
+    "OpenRouter": (200, {"error": {"code": 400, "message": "This endpoint's maximum context length is 8000 tokens."}}),
     "OpenRouter, raw": error("Provider returned error", metadata={"raw": '{"error": "prompt is too long"}'}),
     "xAI": error("This model's maximum prompt length is 131072 but the request contains 537812 tokens."),
     "Bedrock": error("Input is too long for requested model."),
     "Moonshot": error("Your request exceeded model token limit: 131072"),
     "DashScope": error("Range of input length should be [1, 30720]"),
-    "GitHub": error("Request body too large for gpt-4o model. Max size: 8000 tokens.", 413, code="tokens_limit_reached"),
+    "GitHub": error("Request body too large for gpt-4o model. Max size: 8000 tokens.", 413),
     "Cohere": (400, {"message": "too many tokens: total number of tokens in the prompt exceeds the limit of 4081"}),
     "nginx": (413, "<html><title>413 Request Entity Too Large</title></html>"),
 }
@@ -148,7 +153,7 @@ FILTERED = {
     "DeepSeek": error("Content Exists Risk"),
     "Anthropic": error("Output blocked by content filtering policy"),
     "OpenRouter": error("Your chosen model requires moderation and your input was flagged", 403),
-    "a firewall": (403, "<!DOCTYPE html><html><head>" + "<meta>" * 60 + "<title>Attention Required! | Cloudflare</title>"),
+    "a firewall": (403, "<!DOCTYPE html><html>" + "<meta>" * 60 + "<title>Attention Required! | Cloudflare</title>"),
     "in a 200": (200, {"error": {"code": "content_filter", "message": "The response was filtered"}}),
 }
 

@@ -158,3 +158,24 @@ def test_a_vllm_that_fits_the_machine_is_used(monkeypatch: pytest.MonkeyPatch, b
     monkeypatch.setattr(vllm, "installed", lambda: build)
     monkeypatch.setattr(vllm, "has_gpu", lambda: gpu)
     assert vllm.usable() is build
+
+
+def test_special_tokens_are_those_that_the_tokenizers_files_call_so(tmp_path: Path) -> None:
+    assert checkpoint.special_tokens(tmp_path) == ()
+    config = {
+        "eos_token": "<|im_end|>",
+        "pad_token": {"content": "<pad>", "lstrip": False},
+        "bos_token": None,
+        "additional_special_tokens": ["<|im_start|>"],
+        "added_tokens_decoder": {"5": {"content": "<eom>", "special": True}, "6": {"content": "def", "special": False}},
+        "tokenizer_class": "X",
+    }
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    added = [{"id": 1, "content": "<|endoftext|>", "special": True}, {"id": 2, "content": "    ", "special": True}]
+    (tmp_path / "tokenizer.json").write_text(json.dumps({"added_tokens": added}))
+    (tmp_path / "special_tokens_map.json").write_text("{")
+    assert checkpoint.special_tokens(tmp_path) == ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<eom>", "<pad>")
+
+
+def test_the_shipped_models_special_tokens_are_known() -> None:
+    assert checkpoint.special_tokens(checkpoint.find("seedstream-lab"))

@@ -1,5 +1,7 @@
 """What a table `[llm.NAME]` may say, and which proxy is used for it."""
 
+from datetime import date
+
 import pytest
 
 from consumers.llm.client import LLMClient, worst
@@ -24,6 +26,19 @@ from stream.errors import EndpointDown, Permanent, RequestTimedOut, WrongConfig
         ({"url": "http://a", "price_in": -1.0}, "prices >= 0"),
         ({"url": "http://a", "timeout_s": 0.0}, "timeout_s > 0"),
         ({"url": "http://a", "concurrency": 2000}, "concurrency_min <= concurrency"),
+        ({"url": "http://a", "max_tokens_field": "tokens"}, "expected one of max_tokens, max_completion_tokens"),
+        ({"url": "http://a", "system_role": "none"}, "expected one of system, developer, user"),
+        ({"url": "http://a", "send_seed": "no"}, "expected bool"),
+        ({"url": "http://a", "max_stops": -1}, "max_stops >= 0"),
+        ({"url": "http://a", "reasoning_tokens": -1}, "reasoning_tokens from 0"),
+        ({"url": "http://a", "special_tokens": ["", "x"]}, "special_tokens without an empty one"),
+        ({"url": "http://a", "extra_body": []}, "expected a table"),
+        ({"url": "http://a", "extra_body": {"messages": []}}, "extra_body cannot hold messages"),
+        ({"url": "http://a", "extra_body": {"n": 2}}, "cannot hold n: each request is one sample"),
+        ({"url": "http://a", "extra_body": {"stream": True}}, "cannot hold stream: set stream"),
+        ({"url": "http://a", "extra_body": {"a": [1, {"b": float("nan")}]}}, r"not what extra_body\.a\[1\]\.b is"),
+        ({"url": "http://a", "extra_body": {"a": 1 << 70}}, r"not what extra_body\.a is"),
+        ({"url": "http://a", "extra_body": {"day": date(2026, 1, 1)}}, r"not what extra_body\.day is"),
         ({"url": "http://a", "modle": "m"}, "unknown key"),
     ],
 )
@@ -37,6 +52,17 @@ def test_one_url_or_several_can_be_given() -> None:
     assert config.convert(document.data, Endpoint, [document]).urls == ("http://a:8000/v1", "https://b/v1")
     document = config.parse('url = "http://a:8000/"\nmodel = "m"')
     assert config.convert(document.data, Endpoint, [document]).urls == ("http://a:8000/v1",)
+
+
+def test_additions_to_each_request_are_a_table_of_tables() -> None:
+    document = config.parse(
+        'url = "http://a"\nmodel = "m"\nspecial_tokens = ["<|im_end|>"]\nextra_body.top_k = 20\n'
+        "[extra_body.chat_template_kwargs]\nenable_thinking = false\n"
+    )
+    end = config.convert(document.data, Endpoint, [document])
+    assert end.extra_body == {"top_k": 20, "chat_template_kwargs": {"enable_thinking": False}}
+    assert end.special_tokens == ("<|im_end|>",)
+    assert len({end, end}) == 1 and end != Endpoint("http://a", "m", special_tokens=("<|im_end|>",))
 
 
 def test_a_key_that_is_not_set_is_named() -> None:

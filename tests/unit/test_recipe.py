@@ -144,9 +144,35 @@ async def test_a_stream_keeps_the_recipe_it_began_with(tmp_path: Path):
         assert 'decontamination.humaneval.jsonl: "h" -> not set' in message
         assert message.endswith(". Take a new --dir.")
 
+        thinking = effective(base, ASKED | {"seeds": Asked("p" * 64, "model-a", "chat", 4_096, {"top_k": 20})}, {})
+        with pytest.raises(WrongConfig) as refused:
+            await begun(bus, thinking, "")
+        assert "stages.seeds.asks.reasoning_tokens: not set -> 4096" in str(refused.value)
+        assert "stages.seeds.asks.extra_body.top_k: not set -> 20" in str(refused.value)
+
         unnamed = {name: Asked("p" * 64) for name in ASKED}
         assert await begun(bus, effective(base, unnamed, {"humaneval.jsonl": "h"}), "") is True
         assert (await bus.ends(RECIPE.name)) == {0: 1}
+
+
+async def test_where_no_endpoint_is_named_the_room_for_thoughts_and_the_extra_body_are_those_of_the_stream(
+    tmp_path: Path,
+):
+    base = recipe.load("selfcodealign")
+    named = {name: Asked("p" * 64, "m", "chat", 4_096, {"top_k": 20, "deep": {"a": [1]}}) for name in ASKED}
+    async with Embedded.open(tmp_path, "main") as bus:
+        await bus.create([RECIPE])
+        await begin(bus, effective(base, named, {}))
+        assert await begun(bus, effective(base, {name: Asked("p" * 64) for name in ASKED}, {}), "") is True
+        assert await begun(bus, effective(base, named, {}), "") is True
+        with pytest.raises(WrongConfig, match="reasoning_tokens: 4096 -> not set"):
+            await begun(bus, effective(base, ASKED, {}), "")
+
+
+def test_an_endpoint_with_none_of_the_new_settings_has_the_recipe_of_older_streams():
+    stages = effective(recipe.load("selfcodealign"), ASKED, {})["stages"].values()
+    [asks] = {json.dumps(stage["asks"]) for stage in stages if "asks" in stage}
+    assert json.loads(asks) == {"prompt_sha256": "p" * 64, "model": "model-a", "api": "chat"}
 
 
 async def test_of_processes_that_begin_a_stream_at_once_with_other_recipes_one_begins_it(tmp_path: Path):
