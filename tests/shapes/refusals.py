@@ -94,6 +94,8 @@ REFUSALS = [
     Refused("TensorRT-LLM", "tensorrtllm_backend#565", 400,
             error("Encountered an error when fetching new request: Prompt length (200) exceeds maximum input length "
                   "(128)"), LONG),
+    Refused("xAI", "xAI's API", 400,
+            error("This model's maximum prompt length is 131072 but the request contains 537812 tokens."), LONG),
     Refused("mlx-serve", "mlx-serve#66", 400, error("Prompt exceeds maximum context length"), LONG),
     Refused("too long with 413", "ours", 413, error("This model's maximum context length is 8192 tokens."), LONG),
     Refused("more tokens than a minute allows", "ha-groq-cloud-api#27", 413,
