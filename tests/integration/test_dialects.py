@@ -183,6 +183,7 @@ def test_with_the_settings_of_the_page_a_run_ends_with_examples(dialect: str, co
         ended = up(tmp_path, code, settings(dialect, url))
     assert ended.code == 0, ended.err
     assert ended.dead == 0
+    assert "WARNING" not in ended.err  # the settings save what the client would find out
     check_rows(ended)
     assert {row["model"] for row in ended.rows} <= {"scripted", "scripted:latest"}
 

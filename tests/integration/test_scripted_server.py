@@ -63,6 +63,13 @@ def test_wrong_faults_are_refused_with_what_was_expected() -> None:
         assert running.returncode == 2 and "statsu" in errors
 
 
+@pytest.mark.parametrize(("option", "expected"), [("--dialect", "llamacpp"), ("--around", "tail-thoughts")])
+def test_what_it_cannot_play_is_refused_with_what_it_can(option: str, expected: str) -> None:
+    with process(option, "nothing") as (_, running):
+        _, errors = running.communicate(timeout=20)
+        assert running.returncode == 2 and expected in errors and "nothing" in errors
+
+
 def test_faults_are_switched_while_it_runs() -> None:
     with process("--faults", '[{"status": 503, "retry_after_s": 2}]') as (url, _):
         refused = complete(url)
