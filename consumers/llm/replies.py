@@ -110,7 +110,7 @@ def read(content: bytes, url: str, said: Callable[[], str]) -> Reply:
         raise BadReply(f"{url} broke a reply off, finish reason {end}: {said()}", paid=paid)
     if streamed and end is None and not sse.ended(content):
         raise BadReply(f"{url} broke a streamed reply off before its end: {said()}", paid=paid)
-    if text is None and refusal:
+    if refusal and not (text or "").strip():  # Azure sends an empty text beside it
         text, end = refusal, REFUSAL
     if text is None and end not in (FILTER, REFUSAL) and not reasoning and not _has_message(choice):
         raise BadReply(f"{url} gave a reply without text: {said()}", paid=paid)
