@@ -3,6 +3,7 @@
 Source: SelfCodeAlign (arXiv:2410.24198), snippet to concepts; figures in recipe `selfcodealign`.
 """
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -13,7 +14,7 @@ from consumers.reply import Form
 from stream.records import Concepts, ConceptsId, Seed, Step, derived_id, sampling_seed
 from stream.stage import Map, Outcome, Reject
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,18 @@ class Params:
         Sampling(self.temperature, self.max_tokens)
 
 
+MOST_WORDS, MOST_CHARS = 8, 80
+"""Of a concept. The prompt asks for one to four words."""
+
+_MARKUP = re.compile(r"[\n\[\]{}<>|=;]|```|~~~|\*\*|[:?!]$|[.?!]\s|^#")
+_SENTENCE = re.compile(
+    r"(?:i|you|we|it|this|that|there|here|let|sure|certainly|okay|ok|sorry|please|yes|no"
+    r"|the (?:following|concepts?|code|function|class|method|program|snippet|docstring)"
+    r"|an? (?:function|class) (?:that|which))(?:'\w+)?(?=\s|$|[.:!])",
+    re.IGNORECASE,
+)
+
+
 class Reason(StrEnum):
     """Why a reply names no concepts."""
 
@@ -36,6 +49,8 @@ class Reason(StrEnum):
     NOT_FINISHED = "not_finished"
     NOT_TEXT = "not_text"
     FILTERED = "filtered"
+    REFUSED = "refused"
+    UNFINISHED_REASONING = "unfinished_reasoning"
     NO_CONCEPT = "no_concept"
 
 
@@ -45,15 +60,41 @@ def ask(seed: Seed, prompts: FewShot, shots: int, number: int) -> Prompt:
 
 
 def read(seed: Seed, result: Result, form: Form, step: Step) -> Concepts | Reject:
-    """Split the reply at commas. Pure."""
-    done = reply.whole(result, form, Reason)
-    if isinstance(done, Reject):
-        return done
-    concepts = tuple(part.strip() for part in done.text.split(",") if part.strip())
-    if not concepts:
-        return Reject(Reason.NO_CONCEPT, done.text)
+    """Split the answer at commas; each part must be a short noun phrase. Pure."""
+    answer = reply.whole(result, form, Reason)
+    if isinstance(answer, Reject):
+        return answer
+    concepts = tuple(concept for part in answer.text.split(",") if (concept := bare(part)))
+    if not concepts or not all(map(is_phrase, concepts)):
+        return Reject(Reason.NO_CONCEPT, answer.evidence)
     concepts_id = ConceptsId(derived_id(seed.seed_id, "concepts", 0))
-    return Concepts(concepts_id, seed, concepts, reply.asked(step, done))
+    return Concepts(concepts_id, seed, concepts, reply.asked(step, answer.reply))
+
+
+def bare(part: str) -> str:
+    """Return a part of a list without its bullet or number, emphasis, quotes and final full stop.
+
+    >>> [bare(part) for part in ("1. recursion", " **binary search**", '"slices".', "- `zip`", " ")]
+    ['recursion', 'binary search', 'slices', 'zip', '']
+    """
+    part = re.sub(r"^\s*(?:[-*•+]|\d{1,2}[.)])\s+", "", part).strip()
+    part = part.removesuffix(".").strip("*_\"'“”‘’ ").removesuffix(".").strip()
+    return part[1:-1].strip() if re.fullmatch(r"`[^`]+`", part) else part
+
+
+def is_phrase(concept: str) -> bool:
+    """Whether a text can be the name of a concept: a few words, at least one letter, no sentence and no markup.
+
+    >>> [is_phrase(text) for text in ("list comprehension", "C++", "[Concepts]", "```", "I think that it is this one")]
+    [True, True, False, False, False]
+    """
+    return (
+        len(concept) <= MOST_CHARS
+        and len(concept.split()) <= MOST_WORDS
+        and any(char.isalpha() for char in concept)
+        and not _MARKUP.search(concept)
+        and not _SENTENCE.match(concept)
+    )
 
 
 def stage(params: Params, llm: LLM, prompts: FewShot, recipe_seed: int) -> Map[Seed, Concepts]:

@@ -17,6 +17,7 @@ from string import Template
 from typing import Literal
 
 from consumers.llm.request import Prompt, Shot
+from consumers.quoting import Markers, substituted, template_lines
 from consumers.reply import Form
 from stream import config
 from stream.errors import WrongConfig
@@ -87,6 +88,7 @@ class FewShot:
     stop: tuple[str, ...]
     pool: Mapping[str, Shot]  # by the name of the example's file
     sha256: str  # of the templates and the whole pool
+    markers: Markers  # escaped in what is asked
 
     @property
     def form(self) -> Form:
@@ -105,7 +107,9 @@ class FewShot:
         Ordering by hash rather than by `random` keeps the draw the same on every version of Python.
         """
         drawn = sorted(self.pool, key=lambda name: digest(seed, name))[:shots]
-        return Prompt(self.system, tuple(self.pool[name] for name in drawn), self.ask.substitute(asked), self.prefill)
+        quoted = {name: self.markers.escaped(value) for name, value in asked.items()}
+        question = substituted(self.ask, quoted)
+        return Prompt(self.system, tuple(self.pool[name] for name in drawn), question, self.prefill)
 
 
 def load(prompts: str | Path, stage: str) -> FewShot:
@@ -126,12 +130,15 @@ def load(prompts: str | Path, stage: str) -> FewShot:
         *(file.system, ask.template, reply.template, file.prefill, *file.stop),
         *(part for name, shot in pool.items() for part in (name, shot.ask, shot.reply)),
     )
-    return FewShot(Path(document.name), file.system.strip("\n"), ask, reply, file.prefill, file.stop, pool, sha256)
+    markers = Markers((*template_lines(ask, reply), *(line for stop in file.stop if (line := stop.strip()))))
+    return FewShot(
+        Path(document.name), file.system.strip("\n"), ask, reply, file.prefill, file.stop, pool, sha256, markers
+    )
 
 
 def shot(ask: Template, reply: Template, example: Worked | Judged) -> Shot:
     """Render an example as it stands in a prompt. Pure."""
-    return Shot(ask.substitute(fields(example)), reply.substitute(fields(example)))
+    return Shot(substituted(ask, fields(example)), substituted(reply, fields(example)))
 
 
 def find(prompts: str | Path) -> Path:

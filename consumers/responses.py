@@ -19,10 +19,11 @@ from consumers import fences, reply
 from consumers.llm.request import LLM, REQUESTS_IN_FLIGHT, Prompt, Request, Result, Sampling
 from consumers.prompt import FewShot
 from consumers.reply import Form
+from consumers.wrapping import TURN
 from stream.records import Instruction, Response, Responses, Step, derived_id, sampling_seed
 from stream.stage import Map, Outcome, Reject
 
-VERSION = 1
+VERSION = 2
 
 MOST_SAMPLES = 1_000
 """All of an instruction's are one record."""
@@ -53,7 +54,10 @@ class Reason(StrEnum):
     NOT_FINISHED = "not_finished"
     NOT_TEXT = "not_text"
     FILTERED = "filtered"
+    REFUSED = "refused"
+    UNFINISHED_REASONING = "unfinished_reasoning"
     PARTS = "parts"  # not exactly one response and one tests part
+    MARKERS = "markers"  # a special token that begins or ends a turn: it would steer the model that is trained on it
     NO_CODE = "no_code"
     NO_TESTS = "no_tests"
 
@@ -65,29 +69,31 @@ def ask(instruction: Instruction, prompts: FewShot, shots: int, number: int) -> 
 
 def read(index: int, result: Result, form: Form, step: Step) -> Response | Reject:
     """Split sample `index` into response and tests, each with its code. Pure."""
-    done = reply.whole(result, form, Reason)
-    if isinstance(done, Reject):
-        return done
-    blocks = fences.blocks(done.text)
-    lines = done.text.split("\n")
+    answer = reply.whole(result, form, Reason)
+    if isinstance(answer, Reject):
+        return answer
+    blocks = fences.blocks(answer.text)
+    lines = answer.text.split("\n")
     tests_line = _tests_line(lines, blocks)
     if tests_line is None:
-        return Reject(Reason.PARTS, done.text)
+        return Reject(Reason.PARTS, answer.evidence)
+    if TURN.search(answer.text):
+        return Reject(Reason.MARKERS, answer.evidence)
     code = fences.python(block for block in blocks if block.first_line < tests_line)
     if not code:
-        return Reject(Reason.NO_CODE, done.text)
+        return Reject(Reason.NO_CODE, answer.evidence)
     tests = fences.python(block for block in blocks if block.first_line > tests_line)
     if not tests:
-        return Reject(Reason.NO_TESTS, done.text)
+        return Reject(Reason.NO_TESTS, answer.evidence)
     return Response(
         index,
         "\n".join(lines[:tests_line]).strip(),
         code,
         tests,
-        done.finish_reason,
-        done.prompt_tokens,
-        done.completion_tokens,
-        replace(step, model=done.model),
+        answer.finish_reason,
+        answer.reply.prompt_tokens,
+        answer.reply.completion_tokens,
+        replace(step, model=answer.reply.model),
     )
 
 

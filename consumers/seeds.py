@@ -10,11 +10,12 @@ from enum import StrEnum
 from consumers import reply
 from consumers.llm.request import LLM, REQUESTS_IN_FLIGHT, Filtered, Prompt, Request, Result, Sampling, TooLong
 from consumers.prompt import FewShot
+from consumers.refusals import refuses
 from consumers.reply import Form
 from stream.records import Seed, Step, derived_id, sampling_seed
 from stream.stage import Map, Outcome, Reject
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,8 @@ class Reason(StrEnum):
 
     PROMPT_TOO_LONG = "prompt_too_long"
     FILTERED = "filtered"
+    REFUSED = "refused"
+    NO_VERDICT = "no_verdict"  # the reply says neither yes nor no
     NOT_GOOD = "not_good"
 
 
@@ -46,28 +49,32 @@ def ask(seed: Seed, prompts: FewShot, shots: int, number: int) -> Prompt:
 def read(seed: Seed, result: Result, form: Form, max_prompt_tokens: int, step: Step) -> Seed | Reject:
     """Return the seed with `step` when the reply has more "yes" than "no". Few tokens are asked for, so a reply cut
     off after its verdict is one too. Pure."""
-    if isinstance(result, TooLong):
-        return reply.too_long(result, Reason)
-    if isinstance(result, Filtered):
-        return Reject(Reason.FILTERED, result.words)
-    result = reply.answer(result, form)
+    if isinstance(result, TooLong | Filtered):
+        return reply.unanswered(result, Reason)
     if result.prompt_tokens > max_prompt_tokens:
         # Only the server counts exactly, so the limit is applied to what it counted. The few tokens are paid, and the
         # outcome does not depend on the endpoint's context.
         return Reject(Reason.PROMPT_TOO_LONG, f"{result.prompt_tokens} tokens, the limit is {max_prompt_tokens}")
-    if not says_yes(result.text):
-        return Reject(Reason.NOT_GOOD, reply.evidence(result.text))
+    answer = reply.answer(result, form)
+    if answer.finish_reason == "refusal" or refuses(answer.text):
+        return Reject(Reason.REFUSED, answer.evidence)
+    good = verdict(answer.text)
+    if good is None:
+        return Reject(Reason.NO_VERDICT, answer.evidence)
+    if not good:
+        return Reject(Reason.NOT_GOOD, answer.evidence)
     return replace(seed, steps=(*seed.steps, replace(reply.asked(step, result), verdict="yes")))
 
 
-def says_yes(verdict: str) -> bool:
-    """Whether there are more words "yes" than "no".
+def verdict(text: str) -> bool | None:
+    """Whether there are more words "yes" than "no"; a tie is a no, as in the source. None where there is neither.
 
-    >>> [says_yes(text) for text in ("Yes.", "yes, no", "No", "", "yesterday", "YES yes no")]
-    [True, False, False, False, False, True]
+    >>> [verdict(text) for text in ("Yes.", "yes, no", "No", "", "yesterday", "YES yes no")]
+    [True, False, False, None, None, True]
     """
-    words = re.findall(r"\w+", verdict.lower())
-    return words.count("yes") > words.count("no")
+    words = re.findall(r"\w+", text.lower())
+    yes, no = words.count("yes"), words.count("no")
+    return yes > no if yes or no else None
 
 
 def stage(params: Params, llm: LLM, prompts: FewShot, recipe_seed: int) -> Map[Seed, Seed]:

@@ -5,13 +5,13 @@ Its items are numbered in the order in which they were first sent; that number i
 """
 
 import asyncio
-import logging
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import NamedTuple, Protocol
 
+from stream import logs
 from stream.bus import Appender, Bus, Message
 from stream.codec import decode
 from stream.errors import Fatal, Permanent, TooLarge
@@ -23,8 +23,6 @@ from stream.stage import Outcome
 from stream.topics import Topic, state_topic
 
 CHUNK = 64  # items in one step at most
-
-log = logging.getLogger(__name__)
 
 
 class Item(Protocol):
@@ -82,11 +80,12 @@ async def ingest(
     """
     gate = Gate(stats)
     start = stats.emitted
-    async with bus.appender(topic.name) as appender:
-        before = await sent(bus, topic.name)
-        for source in sources:
-            room = None if limit is None else limit - (stats.emitted - start)
-            await _ingest_one(appender, topic, source, before[source.name], stats, stop, gate, room)
+    with logs.of_stage(stats.stage):
+        async with bus.appender(topic.name) as appender:
+            before = await sent(bus, topic.name)
+            for source in sources:
+                room = None if limit is None else limit - (stats.emitted - start)
+                await _ingest_one(appender, topic, source, before[source.name], stats, stop, gate, room)
     return stats.emitted - start
 
 

@@ -2,11 +2,18 @@
 
 A record's `extra` fields follow the message (console) or stand beside it (JSON). Secrets handed to `start` never
 leave: wherever one appears in a line, `***` stands instead.
+
+A line that is logged while a stage runs has the field `stage`. No call names it: `of_stage` puts it into the context,
+which asyncio hands on to tasks, callbacks and `to_thread`. It does not reach a thread or an executor of one's own, so
+these must not log on behalf of a stage.
 """
 
 import logging
+import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, Literal, TextIO
 
 import orjson
@@ -17,6 +24,8 @@ MASK = "***"
 MIN_SECRET_CHARS = 6
 """Shorter values are not masked: they would blot out ordinary words, and no real key is that short."""
 
+_stage: ContextVar[str | None] = ContextVar("stage", default=None)
+
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
@@ -24,6 +33,7 @@ def start(form: Format, secrets: Iterable[str] = (), stream: TextIO | None = Non
     """Send every log record of at least `level` to `stream` (stderr), in place of where they went before."""
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(Masked(Json() if form == "json" else Console(), secrets))
+    handler.addFilter(name_stage)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
@@ -32,14 +42,36 @@ def start(form: Format, secrets: Iterable[str] = (), stream: TextIO | None = Non
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
+@contextmanager
+def of_stage(name: str) -> Generator[None]:
+    """Give every line that is logged inside, and by the tasks and threads started inside, the field `stage`."""
+    token = _stage.set(name)
+    try:
+        yield
+    finally:
+        _stage.reset(token)
+
+
+def name_stage(record: logging.LogRecord) -> bool:
+    """Filter of a handler: add the field `stage` where the line belongs to one, and keep the line."""
+    stage = _stage.get()
+    if stage is not None and not hasattr(record, "stage"):
+        record.stage = stage
+    return True
+
+
 class Console(logging.Formatter):
-    """`12:00:01 WARNING stream.runner: paused stage=responses`"""
+    """`12:00:01 WARNING stream.runner: paused stage=responses`. A message that begins with its stage is not told it
+    again."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s", datefmt="%H:%M:%S")
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name is logging's
-        return super().formatMessage(record) + "".join(f" {k}={v}" for k, v in _extra(record).items())
+        extra = _extra(record)
+        if "stage" in extra and begins_with(record.message, str(extra["stage"])):
+            del extra["stage"]
+        return super().formatMessage(record) + "".join(f" {k}={v}" for k, v in extra.items())
 
 
 class Json(logging.Formatter):
@@ -74,6 +106,15 @@ class Masked(logging.Formatter):
         for secret in self._secrets:
             line = line.replace(secret, MASK)
         return line
+
+
+def begins_with(message: str, stage: str) -> bool:
+    """Tell whether a message names its stage first.
+
+    >>> begins_with("seeds waits: ...", "seeds"), begins_with("seeds: ...", "seeds"), begins_with("seedsman", "seeds")
+    (True, True, False)
+    """
+    return re.match(rf"{re.escape(stage)}(?![\w-])", message) is not None
 
 
 def _extra(record: logging.LogRecord) -> dict[str, Any]:

@@ -95,13 +95,15 @@ class Exporter(Collector):
         yield from (records, rejects, read, retried, in_flight, waiting, lag)
 
 
-def serve(stats: Iterable[StageStats], port: int) -> None:
-    """Serve the counters as Prometheus text on `port`, from a thread of its own, for the rest of the process.
+def serve(port: int, *collectors: Collector) -> None:
+    """Serve what the collectors find as Prometheus text on `port`, from a thread of its own, for the rest of the
+    process.
 
     Raises:  WrongConfig when the port is taken, or is none.
     """
     registry = CollectorRegistry()
-    registry.register(Exporter(stats))
+    for collector in collectors:
+        registry.register(collector)
     try:
         start_http_server(port, registry=registry)
     except (OSError, OverflowError) as err:

@@ -6,6 +6,7 @@ import contextlib
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from stream import logs
 from stream.bus import Bus, Gone, Lease
 from stream.ending import Ending
 from stream.errors import WrongConfig
@@ -67,7 +68,8 @@ async def run_stage(
 
     Raises:  Fatal, after everything finished was committed.
     """
-    await _Crew(bus, spec, settings, stats, stop, copies).run()
+    with logs.of_stage(spec.name):
+        await _Crew(bus, spec, settings, stats, stop, copies).run()
 
 
 class _Crew:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+from consumers.llm import stops
 from consumers.llm.request import Completion, Filtered, Request, Result, TooLong
 
 Answer = Callable[[Request], str | Result | Exception]
@@ -56,5 +57,4 @@ def completion(
 
 def as_served(reply: str, prefill: str, stop: Sequence[str]) -> str:
     """Return what a server sends when its model writes `reply` after `prefill`: up to the first stop string."""
-    text = reply.removeprefix(prefill)
-    return text[: min((at for at in (text.find(string) for string in stop) if at >= 0), default=len(text))]
+    return stops.cut(reply.removeprefix(prefill), stop)[0]

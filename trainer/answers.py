@@ -17,6 +17,7 @@ from typing import BinaryIO
 import msgspec
 
 from consumers.llm.request import LLM, REQUESTS_IN_FLIGHT, Filtered, Request, Result, TooLong
+from stream import logs
 from stream.codec import UNREADABLE
 from stream.errors import PipelineError, Transient, WrongConfig
 from stream.metrics import StageStats
@@ -52,6 +53,7 @@ class Answer:
     prompt_tokens: int
     completion_tokens: int
     model: str  # as the server named itself
+    special_tokens: tuple[str, ...] = ()  # of its tokenizer, where they are known
 
 
 class AnswerFile:
@@ -120,7 +122,8 @@ async def ask(
     """
     found = {q.request.request_id: known for q in questions if (known := answers.known.get(q.request.request_id))}
     note(len(found))
-    gate = Gate(StageStats("scores"))
+    stats = StageStats("scores")
+    gate = Gate(stats)
     room = asyncio.Semaphore(REQUESTS_IN_FLIGHT)
 
     async def one(question: Question) -> None:
@@ -132,10 +135,11 @@ async def ask(
         note(len(found))
 
     try:
-        async with asyncio.TaskGroup() as group:
-            for question in questions:
-                if question.request.request_id not in found:
-                    group.create_task(one(question))
+        with logs.of_stage(stats.stage):
+            async with asyncio.TaskGroup() as group:
+                for question in questions:
+                    if question.request.request_id not in found:
+                        group.create_task(one(question))
     except* PipelineError as failed:
         raise failed.exceptions[0] from None
     return [found[question.request.request_id] for question in questions]
@@ -161,5 +165,11 @@ def _answer(question: Question, result: Result) -> Answer:
     if isinstance(result, Filtered):
         return Answer(*about, "", FILTERED, 0, 0, "")
     return Answer(
-        *about, result.text, result.finish_reason, result.prompt_tokens, result.completion_tokens, result.model
+        *about,
+        result.text,
+        result.finish_reason,
+        result.prompt_tokens,
+        result.completion_tokens,
+        result.model,
+        result.special_tokens,
     )

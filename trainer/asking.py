@@ -15,6 +15,7 @@ from typing import Protocol
 
 from consumers import fences
 from consumers.llm.request import Prompt
+from consumers.reply import Form, clean
 from stream.records import digest
 from trainer.problems import Problem
 
@@ -31,8 +32,8 @@ class Asking(Protocol):
 
     def stop(self, problem: Problem) -> tuple[str, ...]: ...
 
-    def solution(self, problem: Problem, reply: str) -> str:
-        """Return the code of a reply, ready to have the tests put behind it."""
+    def solution(self, problem: Problem, answer: str) -> str:
+        """Return the code of an answer, ready to have the tests put behind it."""
         ...
 
 
@@ -50,10 +51,8 @@ class Continuing:
     def stop(self, problem: Problem) -> tuple[str, ...]:
         return problem.stop
 
-    def solution(self, problem: Problem, reply: str) -> str:
-        # Servers limit how many stop strings they heed, some to 4.
-        ends = [at for stop in problem.stop if (at := reply.find(stop)) >= 0]
-        return problem.prelude + reply[: min(ends, default=len(reply))]
+    def solution(self, problem: Problem, answer: str) -> str:
+        return problem.prelude + answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +69,8 @@ class Chatting:
     def stop(self, problem: Problem) -> tuple[str, ...]:
         return ()
 
-    def solution(self, problem: Problem, reply: str) -> str:
-        return with_prelude(problem, code_of(reply, problem.entry_point))
+    def solution(self, problem: Problem, answer: str) -> str:
+        return with_prelude(problem, code_of(answer, problem.entry_point))
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +89,16 @@ class Templated:
     def stop(self, problem: Problem) -> tuple[str, ...]:
         return ()
 
-    def solution(self, problem: Problem, reply: str) -> str:
+    def solution(self, problem: Problem, answer: str) -> str:
         opened = re.search(r"^```\w*\n?\Z", self.template.template, re.MULTILINE)
-        whole = f"```python\n{reply}" if opened else reply
+        whole = f"```python\n{answer}" if opened else answer
         return with_prelude(problem, code_of(whole, problem.entry_point))
+
+
+def solution(asking: Asking, problem: Problem, reply: str, special_tokens: tuple[str, ...] = ()) -> str:
+    """Return the code of a reply, whatever the model wrote around its answer, ready to have the tests put behind it."""
+    form = Form.of(asking.prompt(problem), asking.stop(problem))
+    return asking.solution(problem, clean(reply, form, special_tokens).text)
 
 
 def with_prelude(problem: Problem, code: str) -> str:
@@ -105,18 +110,18 @@ def with_prelude(problem: Problem, code: str) -> str:
     return f"{problem.prelude}\n\n{code}"
 
 
-_LANGUAGES = ("python", "py", "python3", "")
+_LANGUAGES = ("python", "")
 
 
-def code_of(reply: str, entry_point: str | None) -> str:
-    r"""Return the solution in a reply: its first Python block that defines `entry_point`, else the first; a reply
+def code_of(answer: str, entry_point: str | None) -> str:
+    r"""Return the solution in an answer: its first Python block that defines `entry_point`, else the first; an answer
     without fences is code itself.
 
     >>> code_of("So:\n```python\nf = 1\n```\nthen\n```python\ndef f(): return 2\nprint(f())\n```", "f")
     'def f(): return 2\n'
     """
-    found = fences.blocks(reply.replace("\r\n", "\n"))
-    code = [block.code for block in found if block.language in _LANGUAGES] or [block.code for block in found] or [reply]
+    found = fences.blocks(answer)
+    code = [block.code for block in found if block.language in _LANGUAGES] or [b.code for b in found] or [answer]
     defines = re.compile(rf"^(async\s+def|def|class)\s+{re.escape(entry_point or '')}\b", re.MULTILINE)
     return definitions(next((block for block in code if entry_point and defines.search(block)), code[0]))
 

@@ -16,8 +16,8 @@ from consumers.llm.request import LLM, Request, Sampling
 from sandbox import Result, SandboxBroken, SandboxRefused, Verdict
 from stream.errors import DependencyDown, PipelineError, WrongConfig
 from stream.records import Score, Step, derived_id, digest, sampling_seed
-from trainer.answers import TOO_LONG, Answer, AnswerFile, Question, ask
-from trainer.asking import Asking
+from trainer.answers import FILTERED, TOO_LONG, Answer, AnswerFile, Question, ask
+from trainer.asking import Asking, solution
 from trainer.benchmarks import Benchmark
 from trainer.passk import estimate
 from trainer.problems import Problem
@@ -69,7 +69,7 @@ class Attempt:
 
     task_id: str
     sample: int
-    verdict: str  # of the sandbox, or `too_long`
+    verdict: str  # of the sandbox, or `too_long`, `filtered`
     detail: str
     finish_reason: str
     solution: str  # the code that was run, without the tests
@@ -99,6 +99,13 @@ class Job:
             raise ValueError(f"pass@{max(self.ks, default=0)} needs as many samples, there are {self.samples.count}")
 
 
+UNANSWERED = {
+    TOO_LONG: "the prompt and its reply do not fit the context",
+    FILTERED: "a content filter of the server gave no reply",
+}
+"""Why a sample has no answer to run, by its finish reason."""
+
+
 def silent(what: str, done: int, of: int) -> None:
     """Take note of nothing."""
 
@@ -115,8 +122,8 @@ async def evaluate(llm: LLM, box: Box, job: Job, answers: Path, note: Note = sil
     with AnswerFile(answers) as file:
         known = sum(question.request.request_id in file.known for question in questions)
         found = await ask(llm, questions, file, lambda done: note("answers", done, len(questions)))
-    solutions = [job.asking.solution(problems[answer.task_id], answer.text) for answer in found]
-    keys = [None if a.finish_reason == TOO_LONG else (a.task_id, s) for a, s in zip(found, solutions, strict=True)]
+    solutions = [solution(job.asking, problems[a.task_id], a.text, a.special_tokens) for a in found]
+    keys = [None if a.finish_reason in UNANSWERED else (a.task_id, s) for a, s in zip(found, solutions, strict=True)]
     ended = await _run(box, keys, _builder(problems, expected), _ended, note, "programs")
     attempts = tuple(_attempt(*of_one) for of_one in zip(found, solutions, ended, strict=True))
     return Evaluation(_score(job, found, attempts, llm.model), attempts, len(questions) - known)
@@ -200,7 +207,7 @@ def _asked(problem: Problem, asking: Asking) -> str:
 
 
 def _attempt(answer: Answer, solution: str, ended: tuple[str, str] | None) -> Attempt:
-    verdict, detail = ended or (TOO_LONG, "the prompt and its reply do not fit the context")
+    verdict, detail = ended or (answer.finish_reason, UNANSWERED[answer.finish_reason])
     return Attempt(answer.task_id, answer.sample, verdict, detail, answer.finish_reason, solution)
 
 

@@ -13,6 +13,7 @@ from consumers import reply
 from consumers.llm.request import LLM, REQUESTS_IN_FLIGHT, Prompt, Request, Result, Sampling
 from consumers.prompt import FewShot, listed
 from consumers.reply import Form
+from consumers.wrapping import TURN
 from stream.records import (
     Category,
     Concepts,
@@ -26,7 +27,7 @@ from stream.records import (
 )
 from stream.stage import Map, Outcome, Reject
 
-VERSION = 1
+VERSION = 2
 
 T = TypeVar("T")
 
@@ -55,7 +56,10 @@ class Reason(StrEnum):
     NOT_FINISHED = "not_finished"
     NOT_TEXT = "not_text"
     FILTERED = "filtered"
+    REFUSED = "refused"
+    UNFINISHED_REASONING = "unfinished_reasoning"
     NO_INSTRUCTION = "no_instruction"
+    MARKERS = "markers"  # a special token that begins or ends a turn: it would steer whatever model reads the task
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,20 +99,22 @@ def ask(wanted: Properties, prompts: FewShot, shots: int, number: int) -> Prompt
 
 
 def read(concepts: Concepts, wanted: Properties, result: Result, form: Form, step: Step) -> Instruction | Reject:
-    """Take the whole reply as the task. Pure."""
-    done = reply.whole(result, form, Reason)
-    if isinstance(done, Reject):
-        return done
-    if not done.text.strip():
-        return Reject(Reason.NO_INSTRUCTION, done.text)
+    """Take the whole answer as the task. Pure."""
+    answer = reply.whole(result, form, Reason)
+    if isinstance(answer, Reject):
+        return answer
+    if not answer.text:
+        return Reject(Reason.NO_INSTRUCTION, answer.evidence)
+    if TURN.search(answer.text):
+        return Reject(Reason.MARKERS, answer.evidence)
     return Instruction(
         InstructionId(derived_id(concepts.concepts_id, "instructions", 0)),
         concepts,
         wanted.category,
         wanted.difficulty,
         wanted.language,
-        done.text.strip(),
-        reply.asked(step, done),
+        answer.text,
+        reply.asked(step, answer.reply),
     )
 
 

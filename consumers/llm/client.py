@@ -17,12 +17,13 @@ from consumers.llm.dialect import Dialect
 from consumers.llm.endpoint import Endpoint
 from consumers.llm.errors import BadReply, Paid, Refused
 from consumers.llm.failures import ContextExceeded, FormRefused, Withheld
+from consumers.llm.latencies import Latencies
 from consumers.llm.permits import Permits, Urgency
 from consumers.llm.replies import Reply
 from consumers.llm.request import LLM, Completion, Filtered, Request, Result, TooLong
 from consumers.llm.servers import Servers
 from consumers.llm.unfinished import Unfinished, UnfinishedRecords
-from consumers.llm.usage import Snapshot, Usage
+from consumers.llm.usage import ServerState, Snapshot, Usage, failure
 from consumers.llm.window import Window
 from stream.errors import Fatal, Permanent, PipelineError, Transient, Unavailable, WrongConfig
 
@@ -62,6 +63,7 @@ class LLMClient:
         self._flights: dict[str, Flight] = {}
         self._told_of_thoughts = False
         self._usage: dict[str, Usage] = {}
+        self._latencies: dict[str, Latencies] = {}
         self._dialect = dialect.of(endpoint)
 
     async def __aenter__(self) -> "LLMClient":
@@ -107,6 +109,7 @@ class LLMClient:
         """Return the endpoint as stage `name` sees it. The greater its `depth`, the nearer to the end of the stream it
         is, and the sooner it is served."""
         self._usage.setdefault(name, Usage())
+        self._latencies.setdefault(name, Latencies())
         return StageLLM(self, name, depth)
 
     def usage(self) -> Mapping[str, Usage]:
@@ -117,7 +120,22 @@ class LLMClient:
         """Return the state of the endpoint, for the live view and for metrics."""
         permits = self._permits
         limit = self._window.limit
-        return Snapshot(time.monotonic(), self.usage(), permits.in_flight, permits.waiting, limit, self._servers.down)
+        down = self._servers.down
+        # The window is shared so far: each server is shown its part of it.
+        servers = tuple(
+            ServerState(host.url, host.in_flight, -(-limit // len(self._servers.all)), host.url in down)
+            for host in self._servers.all
+        )
+        return Snapshot(
+            time.monotonic(),
+            self.usage(),
+            permits.in_flight,
+            permits.waiting,
+            limit,
+            down,
+            servers,
+            dict(self._latencies),
+        )
 
     async def complete(self, stage: str, depth: int, record_id: str, requests: Sequence[Request]) -> Sequence[Result]:
         """See `request.LLM.complete`. It ends, well or badly, only when none of its requests is under way any more."""
@@ -181,7 +199,10 @@ class LLMClient:
         except PipelineError as err:
             if isinstance(err, Refused):
                 give_back = self._permits.refused
-            self._count(errand.stage, Usage(failed=1))
+            self._count(errand.stage, failure(err))
+            raise
+        except asyncio.CancelledError:
+            self._count(errand.stage, Usage(cancelled=1))
             raise
         finally:
             give_back(ticket)
@@ -248,7 +269,7 @@ class LLMClient:
         written = lengths.estimate(reply.text) + lengths.estimate(reply.reasoning)
         used = self._used(reply.paid, estimated, written, seconds)
         if reply.finish_reason == replies.FILTER:
-            self._count(errand.stage, used + Usage(filtered=1))
+            self._count(errand.stage, used + Usage(filtered=1, unreadable=1))  # paid, and no answer
             return Filtered(f"finish reason {reply.finish_reason}{': ' if reply.text else ''}{reply.text}")
         self._count(errand.stage, used)
         limit = apis.max_tokens(self.endpoint, errand.request)
@@ -294,6 +315,8 @@ class LLMClient:
 
     def _count(self, stage: str, more: Usage) -> None:
         self._usage[stage] = self._usage.get(stage, Usage()) + more
+        if more.requests:
+            self._latencies[stage] = self._latencies.get(stage, Latencies()).seen(more.seconds)
 
 
 def _key(name: str | None, environ: Mapping[str, str]) -> str | None:

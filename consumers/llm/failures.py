@@ -157,7 +157,9 @@ def own_status(answer: Answer) -> Answer:
     >>> own_status(Answer(200, {}, b'{"choices": [{"text": "an \\\\"error\\\\": {}"}], "error": null}')).status
     200
     """
-    if answer.status != HTTPStatus.OK or (b'"choices"' in answer.body and not _ERROR.search(answer.body)):
+    body = answer.body
+    # Each reply comes here: the plain search is ten times as fast as the pattern, and as good as always enough.
+    if answer.status != HTTPStatus.OK or (b'"choices"' in body and (b'"error"' not in body or not _ERROR.search(body))):
         return answer
     error = _error(answer.body)
     if error is None:

@@ -94,6 +94,7 @@ _OTHER_API = re.compile(
 )
 _NO_MODEL = re.compile(
     r"model_not_found|invalid model(?: name)?\b|model not exist|model not found|unknown model|no such model"
+    r"|no models? (?:is |are )?loaded"
     r"|the model ['\"`][^'\"`]{1,200}['\"`] does not exist",
     re.IGNORECASE,
 )
@@ -137,7 +138,7 @@ _AFTER = (
     r"|(?:can|may|cannot|can't) |only |supports? |too (?:long|many|large|high|low)\b|array too long"
     r"|extra (?:inputs|fields)|extra_forbidden|cannot find field|not (?:supported|permitted|allowed)|unsupported"
     r"|unknown|unexpected"
-    r"|input should|exceeds?\b|\d+ ?>|(?:of \S+ )?but\b|最大)"
+    r"|input should|exceeds?\b|\d+ ?>|(?:of \S+ )?but\b|each\b|最大)"
 )
 
 
@@ -174,10 +175,12 @@ def _named(said: Said, sent: bytes, extra: Collection[str]) -> str | None:
         return next((name for pattern, name in _OF_MESSAGES if _found(pattern, said, sent)), None)
     if about:
         return about
-    for violation in said.violations:
-        about = _of_field(violation.field, said, extra)
+    places = [_of_field(violation.field, said, extra) for violation in said.violations]
+    for about in places:
         if about and about not in _OF_THE_RECORD:
             return about
+    if any(places):
+        return None
     for pattern, parameter in (*_OF_MESSAGES, (_OTHER_API, API)):
         if _found(pattern, said, sent):
             return parameter

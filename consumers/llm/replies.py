@@ -38,8 +38,6 @@ BROKEN = {"error", "abort", "aborted", "cancelled", "insufficient_system_resourc
 _MOST_TOKENS = 10**12
 _THOUGHTS = ("reasoning_content", "reasoning", "thinking", "reasoning_text", "thoughts", "reasoning_details",
              "thinking_blocks")  # fmt: skip
-_SILENT = ("signature", "data", "id", "index", "format")
-"""Parts of thoughts that are no text."""
 
 _OPENINGS = ("<think", "<thought", "[think]", "<|channel|>analysis", "<|start_thinking|>", "<|begin_of_thought|>")
 _CLOSINGS = ("</think", "</thought", "[/think]", "<|channel|>final", "<|end_thinking|>", "<|end_of_thought|>")

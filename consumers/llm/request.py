@@ -96,7 +96,7 @@ class Completion:
     completion_tokens: int
     model: str
     reasoning: str = ""  # thoughts that the server returned in a field beside the text
-    special_tokens: tuple[str, ...] = ()  # of the model's tokenizer, as far as known
+    special_tokens: tuple[str, ...] = ()  # of the model's tokenizer, where they are known
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ _DEPTH = 6
 class Violation:
     """One entry of a validation error."""
 
-    field: str  # the last name of its place: `seed`
+    field: str  # its place in the request: `seed`, `messages.0.role`
     kind: str  # the validator's word for it: `extra_forbidden`
     words: str
 
@@ -138,5 +138,5 @@ def _violations(layer: Mapping[str, Any]) -> Iterator[Violation]:
                 entry = cast("Mapping[str, Any]", item)
                 loc = entry.get("loc")
                 names = [str(part) for part in cast("Sequence[object]", loc)] if isinstance(loc, list) else [str(loc)]
-                field = next((part for part in names if part not in ("body", "query")), "")
+                field = ".".join(names[1:] if names[0:1] == ["body"] else names)
                 yield Violation(field, str(entry.get("type", "")), str(entry.get("msg", "")))

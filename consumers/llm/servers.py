@@ -68,6 +68,11 @@ class Servers:
             await wire.close()
 
     @property
+    def all(self) -> tuple[Host, ...]:
+        """The servers, in the order of the config."""
+        return self._hosts.all
+
+    @property
     def down(self) -> tuple[str, ...]:
         """Urls that are left out at present."""
         return self._hosts.down

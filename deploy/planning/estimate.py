@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from consumers.decontamination import Decontamination
-from consumers.llm import lengths, render
+from consumers.llm import lengths, render, stops
 from consumers.llm.request import Completion, Request, Result
 from deploy.planning.plan import Plan
 from deploy.planning.recipe import StagePlan
@@ -54,9 +54,7 @@ class Answering:
 
 def _served(reply: str, request: Request) -> str:
     """Return what a server would send of a whole reply."""
-    text = reply.removeprefix(request.prompt.prefill)
-    ends = [at for at in (text.find(stop) for stop in request.sampling.stop) if at >= 0]
-    return text[: min(ends, default=len(text))]
+    return stops.cut(reply.removeprefix(request.prompt.prefill), request.sampling.stop)[0]
 
 
 async def estimate(plan: Plan, sample: Sequence[Seed], functions: int) -> Mapping[str, Asking]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from consumers import decontamination
 from consumers.llm.client import LLMClient
 from consumers.llm.endpoint import Endpoint
-from consumers.llm.usage import Usage
+from consumers.llm.usage import Snapshot, Usage
 from consumers.pool import Pool
 from consumers.pyright_cli import PyrightCLI
 from deploy.planning.effective import NAME_A_MODEL
@@ -38,15 +38,19 @@ class Pipeline:
     """Stages that can be run, and what they have used."""
 
     specs: tuple[StageSpec, ...]
-    servers: tuple[LLMClient, ...]
+    endpoints: Mapping[str, LLMClient]  # by name
     local: Server | None  # to be watched while the stages run
 
     def used(self) -> Mapping[str, Usage]:
         """Return what each stage has asked models for since the start."""
         used: dict[str, Usage] = {}
-        for server in self.servers:
-            used |= server.usage()
+        for client in self.endpoints.values():
+            used |= client.usage()
         return used
+
+    def snapshots(self) -> Mapping[str, Snapshot]:
+        """Return the state of each endpoint, by name."""
+        return {name: client.snapshot() for name, client in self.endpoints.items()}
 
 
 @asynccontextmanager
@@ -77,7 +81,8 @@ async def build(plan: Plan, stages: Sequence[StagePlan], directory: Path) -> Asy
             box=await _sandbox(plan, stages, stack),
         )
         specs = tuple(StageSpec(s.name, s.reads, s.writes, s.kind.build(s.params, clients)) for s in stages)
-        yield Pipeline(specs, tuple(servers.values()), local)
+        names = {plan.endpoints[stage]: plan.endpoint_names[stage] for stage in _asking(stages)}
+        yield Pipeline(specs, {names[end]: client for end, client in servers.items()}, local)
 
 
 def _asking(stages: Sequence[StagePlan]) -> list[str]:

@@ -44,6 +44,7 @@ class Plan:
     config: Config
     prompts: Mapping[str, FewShot]  # of each stage that asks a model
     endpoints: Mapping[str, Endpoint]  # of each stage whose model is named
+    endpoint_names: Mapping[str, str]  # of the same stages: what metrics and the live view call their endpoint
     local: Checkpoint | None  # to be served for as long as the stages run; until then its endpoints have no true url
     decontamination: Mapping[Path, str]  # files, and the hash of their content
 
@@ -76,9 +77,10 @@ def plan(flags: Flags) -> Plan:
         for stage in asking
         if (end := _local_endpoint(local, flags) or _endpoint(stage.llm, stage.name, flags, config, document))
     }
+    names = {stage: _endpoint_name(end, flags, config) for stage, end in endpoints.items()}
     base = flags.config.parent if flags.config else Path()
     decontamination = {base / name: _sha256(base / name) for name in config.decontamination}
-    return Plan(recipe, config, prompts, endpoints, local, decontamination)
+    return Plan(recipe, config, prompts, endpoints, names, local, decontamination)
 
 
 def _local(flags: Flags, config: Config, recipe: Recipe) -> Checkpoint | None:
@@ -129,7 +131,19 @@ def _endpoint(
     end = config.llm[named] if named is not None else next(iter(config.llm.values()), None)
     if end is None:
         return None
+    return _with_flags(end, flags)
+
+
+def _with_flags(end: Endpoint, flags: Flags) -> Endpoint:
     return dataclasses.replace(end, model=flags.model or end.model, api=flags.api or end.api)
+
+
+def _endpoint_name(end: Endpoint, flags: Flags, config: Config) -> str:
+    """Return NAME of [llm.NAME], the first where two say the same, which are then one endpoint; else the last part of
+    the model's name. Endpoints that differ have different names: flags give one for all stages."""
+    named = {} if flags.llm is not None else config.llm
+    names = [name for name, told in named.items() if _with_flags(told, flags) == end]
+    return names[0] if names else end.model.rstrip("/").rpartition("/")[-1]
 
 
 def _sha256(path: Path) -> str:

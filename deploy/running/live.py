@@ -3,54 +3,33 @@
 import asyncio
 import logging
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from consumers.llm.usage import Usage
+from consumers.llm.usage import Snapshot
+from deploy.running.endpoint_view import EndpointView
+from deploy.running.rate import Rate
 from stream.metrics import StageStats
 
 log = logging.getLogger(__name__)
 
-RATE_WINDOW_S = 10.0
 REFRESH_S = 0.5
 PLAIN_EVERY_S = 5.0
 
 
-@dataclass(slots=True)
-class Rate:
-    """How fast a counter rises, over the last RATE_WINDOW_S. Time is passed in.
-
-    >>> rate = Rate(); [rate.note(t, 10 * t) for t in (0, 1, 2)]
-    [0.0, 10.0, 10.0]
-    >>> rate.note(100, 20)
-    0.0
-    """
-
-    points: deque[tuple[float, int]] = field(default_factory=deque[tuple[float, int]])
-
-    def note(self, now_s: float, total: int) -> float:
-        """Take note of the counter and return its rate, per second."""
-        self.points.append((now_s, total))
-        while len(self.points) > 2 and self.points[1][0] <= now_s - RATE_WINDOW_S:
-            self.points.popleft()
-        then_s, before = self.points[0]
-        return (total - before) / (now_s - then_s) if now_s > then_s else 0.0
-
-
 class View:
-    """What a run shows of itself. `stats` are in the order of the stream, the sources first."""
+    """What a run shows of itself. `stats` are in the order of the stream, the sources first; `endpoints` returns the
+    state of each LLM endpoint, by name."""
 
-    def __init__(self, stats: Sequence[StageStats], used: Callable[[], Usage]) -> None:
+    def __init__(self, stats: Sequence[StageStats], endpoints: Callable[[], Mapping[str, Snapshot]]) -> None:
         self._stats = stats
-        self._used = used
+        self._snapshots = endpoints
         self._rates = {s.stage: Rate() for s in stats}
-        self._token_rate = Rate()
+        self._endpoints: dict[str, EndpointView] = {}
         self._live: Live | None = None
         self.note = ""  # what the run is doing, in words
         self.training = ""  # where the trainer is, in words
@@ -67,8 +46,9 @@ class View:
                 f"{rate:,.1f}", f"{s.in_flight:,}", "" if s.lag is None else f"{s.lag:,}",
                 style="yellow" if s.waiting else "",
             )  # fmt: skip
-        lines = [self._tokens(now_s), *waiting(self._stats), self.training, self.note]
-        return Group(table, *(Text(line) for line in lines if line))
+        blocks = [block for view, now in self._looked_at() if (block := view.block(now_s, now)) is not None]
+        lines = [*waiting(self._stats), self.training, self.note]
+        return Group(table, *blocks, *(Text(line) for line in lines if line))
 
     def line(self, now_s: float) -> str:
         """Return the view as one line, for where there is no terminal."""
@@ -78,17 +58,15 @@ class View:
         parts = [
             ", ".join(stages),
             f"lag {lag:,}",
-            self._tokens(now_s),
+            *(view.line(now_s, now) for view, now in self._looked_at()),
             *waiting(self._stats),
             self.training,
             self.note,
         ]
         return "; ".join(part for part in parts if part)
 
-    def _tokens(self, now_s: float) -> str:
-        used = self._used()
-        rate = self._token_rate.note(now_s, used.completion_tokens)
-        return f"{tokens(used)}, {rate:,.0f} out/s" if used.requests else ""
+    def _looked_at(self) -> list[tuple[EndpointView, Snapshot]]:
+        return [(self._endpoints.setdefault(name, EndpointView(name)), now) for name, now in self._snapshots().items()]
 
     def tell_training(self, line: str) -> None:
         """Show where the trainer is."""
@@ -122,13 +100,3 @@ def waiting(stats: Sequence[StageStats]) -> list[str]:
         if s.waiting is not None:
             reasons.setdefault(s.waiting, []).append(s.stage)
     return [f"{', '.join(stages)} waiting: {reason}" for reason, stages in reasons.items()]
-
-
-def tokens(used: Usage) -> str:
-    """Say what models were asked for.
-
-    >>> tokens(Usage(requests=2, prompt_tokens=1000, completion_tokens=50, cost=0.5))
-    '1,000 tokens in, 50 out, cost 0.50'
-    """
-    cost = f", cost {used.cost:,.2f}" if used.cost else ""
-    return f"{used.prompt_tokens:,} tokens in, {used.completion_tokens:,} out{cost}"

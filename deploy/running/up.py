@@ -12,14 +12,15 @@ from typing import TextIO, cast
 from rich.console import Console
 from rich.file_proxy import FileProxy
 
+from consumers.llm.metrics import EndpointExporter
 from consumers.llm.usage import Usage
 from deploy.options import put_json, say
 from deploy.planning.effective import begin, begun, check_named, stored_recipe
 from deploy.planning.pipeline import Pipeline, build
 from deploy.planning.plan import Plan
 from deploy.planning.recipe import StagePlan
-from deploy.running import live
 from deploy.running import work as running
+from deploy.running.endpoint_view import tokens
 from deploy.running.live import View
 from deploy.signals import EXIT_INTERRUPTED
 from deploy.streams import report
@@ -35,7 +36,7 @@ from stream.bus import Bus, Stored
 from stream.codec import decode
 from stream.errors import WrongConfig
 from stream.idle import lag
-from stream.metrics import serve
+from stream.metrics import Exporter, serve
 from stream.outcomes import StageSpec
 from stream.records import Example, RecipeText
 from stream.topics import TOPICS, full_name
@@ -76,8 +77,8 @@ async def up(asked: Start) -> int:
     async with _opened(asked) as (bus, pipeline, start):
         stats = running.new_stats(pipeline.specs)
         if start.metrics_port is not None:
-            serve(stats.values(), start.metrics_port)
-        view = View(list(stats.values()), lambda: sum(pipeline.used().values(), Usage()))
+            serve(start.metrics_port, Exporter(stats.values()), EndpointExporter(pipeline.snapshots))
+        view = View(list(stats.values()), pipeline.snapshots)
         work = running.Work(pipeline.specs, sources, start.limit, start.until_idle, pipeline.local, start.where.copies)
         async with train_beside.beside(bus, _training(start), start.where.folder, view.tell_training) as trainer:
             interrupted = await running.run(bus, work, start.plan.config.runner, stats, view, console)
@@ -194,7 +195,7 @@ async def _tell_end(bus: Bus, start: Start, sources: Sequence[Directory], used: 
     out.print(report.funnel_table(counts))
     total = sum(used.values(), Usage())
     if total.requests:
-        out.print(f"this run: {total.requests:,} requests, {live.tokens(total)}")
+        out.print(f"this run: {total.requests:,} requests, {tokens(total)}")
     if shown is not None:
         out.print(report.example(shown))
     for line in _next(start, counts, shown):

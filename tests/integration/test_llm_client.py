@@ -10,6 +10,7 @@ from consumers.llm.client import LLMClient
 from consumers.llm.endpoint import Endpoint
 from consumers.llm.errors import BadReply, Refused
 from consumers.llm.request import Completion, Prompt, Request, Sampling, TooLong
+from consumers.llm.usage import OUTCOMES, ServerState
 from deploy.scripted_llm.faults import Fault, Faults
 from deploy.scripted_llm.server import ScriptedLLM, Service
 from stream.errors import EndpointDown, RequestTimedOut
@@ -87,6 +88,31 @@ async def test_a_request_asked_for_twice_in_one_call_is_sent_once() -> None:
         one, two = await client.for_stage("s", 0).complete("r", requests("r") * 2)
         assert one == two
         assert server.calls.counts.total() == 1
+
+
+async def test_a_snapshot_tells_load_by_server_and_every_request_ends_in_one_outcome() -> None:
+    async with (
+        ScriptedLLM([Fault(hang_s=60, count=3)]) as server,
+        LLMClient(Endpoint(server.url, "scripted", concurrency=3, concurrency_max=3)) as client,
+    ):
+        llm = client.for_stage("s", 0)
+        call = asyncio.create_task(llm.complete("r", requests("r", 5)))
+        await until(lambda: server.in_flight == 3)
+        now = client.snapshot()
+        assert (now.in_flight, now.waiting, now.window) == (3, 2, 3)
+        assert now.servers == (ServerState(f"{server.url}/v1", 3, 3, False),)
+        call.cancel()
+        await asyncio.wait([call])
+        server.faults = Faults([Fault(status=429, count=1), Fault(status=500, count=1), Fault(garbage=True, count=1)])
+        with pytest.raises(EndpointDown):
+            await llm.complete("r", requests("r", 5))
+        await llm.complete("r", requests("r", 5))
+        used = client.usage()["s"]
+        outcomes = {name: count(used) for name, count in OUTCOMES.items() if count(used)}
+        assert outcomes == {"answered": 5, "refused": 1, "bad_reply": 2, "cancelled": 3}
+        assert sum(outcomes.values()) == server.calls.counts.total()
+        assert client.snapshot().latencies["s"].count == 5
+        assert [(one.in_flight, one.down) for one in client.snapshot().servers] == [(0, False)]
 
 
 async def test_a_cancelled_call_leaves_nothing_in_flight_and_keeps_what_was_answered() -> None:

@@ -98,6 +98,10 @@ CURED: list[tuple[str, Callable[[Body], bool], Said]] = [
     ("stops by Azure of old", lambda b: len(b.get("stop", ())) > 4,
      error("'$.stop' is invalid. Please check the API reference")),
     ("stops by Zhipu", lambda b: len(b.get("stop", ())) > 1, error("stop:最大只能有1个停止词", code="1214")),
+    ("stops by Anthropic", lambda b: "stop" in b,
+     error("stop_sequences: each stop sequence must contain non-whitespace")),
+    ("a role by FastAPI", has_system,
+     (422, {"detail": [{"loc": ["body", "messages", 0, "role"], "msg": "Input should be 'user' or 'assistant'"}]})),
     ("no stops", lambda b: "stop" in b,
      error(f"Unsupported parameter: 'stop' {SUPPORTS}.", param="stop", code="unsupported_parameter")),
     ("Gemma by vLLM", has_system,
@@ -136,6 +140,7 @@ FATAL: list[tuple[str, Said, str]] = [
                           "chat template if the tokenizer does not define one."), 'api = "completions"'),
     ("the other API", error("This is a chat model and not supported in the v1/completions endpoint"), "other api"),
     ("an unknown model", error("Model Not Exist"), "set model in [llm.NAME]"),
+    ("no model", error("No models loaded. Please load a model in the developer page"), "set model in [llm.NAME]"),
     ("what we never sent", error("Unsupported parameter: 'logit_bias'", param="logit_bias",
                                  code="unsupported_parameter"), "logit_bias"),
     ("a path that takes no such request", (405, {"detail": "Method Not Allowed"}), "are url and api"),
@@ -256,8 +261,17 @@ async def test_a_piece_of_the_prompt_in_the_words_of_a_server_is_no_parameter(te
             await ask(server.url, ask=f"def f():\n    # {text}\n    return 1")
 
 
-async def test_an_error_whose_param_is_the_prompt_is_the_records() -> None:
-    said = error("Invalid value: 'temperature' is unsupported here", param="messages[1].content")
+@pytest.mark.parametrize(
+    "said",
+    [
+        error("Invalid value: 'temperature' is unsupported here", param="messages[1].content"),
+        (422, {"detail": [{"loc": ["body", "messages", 1, "content"], "msg": "'temperature' is unsupported here"}]}),
+        error("Invalid 'messages[0].content': the text holds a lone surrogate"),
+        error("the prompt must hold a letter", 422),
+        (400, "no"),
+    ],
+)
+async def test_an_error_about_the_prompt_is_the_records(said: Said) -> None:
     async with odd_server(lambda _: said) as server:
         with pytest.raises(Permanent):
             await ask(server.url)

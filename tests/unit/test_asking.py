@@ -6,7 +6,7 @@ import pytest
 
 from consumers.llm.render import completion_text, messages
 from tests.benchmarks_made import EVAL_PLUS, HUMAN_EVAL, MBPP
-from trainer.asking import Chatting, Continuing, Templated, code_of, definitions
+from trainer.asking import Chatting, Continuing, Templated, code_of, definitions, solution
 from trainer.problems import read
 
 HUMAN, MB, PLUS = read(HUMAN_EVAL), read(MBPP), read(EVAL_PLUS)
@@ -32,13 +32,12 @@ def test_a_base_model_goes_on_from_the_published_prompt_and_nothing_else():
     ],
 )
 def test_a_completion_ends_where_the_function_does_also_when_the_server_did_not_stop(tail: str):
-    solution = Continuing().solution(HUMAN, f"    return 1\n{tail}")
-    assert solution == f"{HUMAN_EVAL['prompt']}    return 1\n"
+    assert solution(Continuing(), HUMAN, f"    return 1\n{tail}") == f"{HUMAN_EVAL['prompt']}    return 1\n"
 
 
 def test_a_completion_under_a_docstring_may_define_and_import_but_ends_before_tests():
     reply = "import re\n\ndef help():\n    pass\n\ndef vowels(w):\n    return 1\n\nassert vowels('a') == 1\n"
-    assert Continuing().solution(MB, reply) == reply.partition("\nassert")[0]
+    assert solution(Continuing(), MB, reply) == reply.partition("\nassert")[0]
 
 
 def test_a_chat_model_gets_the_problem_in_words_and_no_stop_string():
@@ -61,12 +60,31 @@ def test_a_chat_model_gets_the_problem_in_words_and_no_stop_string():
         ("```python\ndef span(h):\n    return 4", "def span(h):\n    return 4"),  # cut off: the fence is never closed
         ("def span(h): return 5", "def span(h): return 5"),
         ("```bash\npip install x\n```\n```python\ndef span(h): return 6\n```", "def span(h): return 6\n"),
-        ("```python\r\ndef span(h):\r\n    return 7\r\n```", "def span(h):\n    return 7\n"),
         ("```python\ndef other(): pass\n```", "def other(): pass\n"),
     ],
 )
 def test_the_solution_of_a_reply_is_its_block_that_defines_the_function(reply: str, code: str):
     assert code_of(reply, "span") == code
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "```python\r\ndef span(h):\r\n    return 7\r\n```",
+        "<think>\n```python\ndef span(h):\n    return 0\n```\nNo.\n</think>\n```py3\ndef span(h):\n    return 7\n```",
+        "Maybe:\n```python\ndef span(h): return 0\n```\n</think>\n```python\ndef span(h):\n    return 7\n```<|im_end|>",
+        "def span(h):\n    return 7\n</s>",
+        "Sure! Here it is:\n\n```\ndef span(h):\n    return 7\n```",
+    ],
+)
+def test_what_a_model_writes_around_its_solution_is_not_graded(reply: str):
+    found = solution(Chatting(), HUMAN, reply)
+    assert found.removeprefix(f"{HUMAN.prelude}\n\n").rstrip() == "def span(h):\n    return 7"
+
+
+def test_a_continuation_keeps_its_indentation_and_loses_thoughts_and_tokens():
+    assert solution(Continuing(), HUMAN, "    return 1\r\n<|endoftext|>") == f"{HUMAN_EVAL['prompt']}    return 1\n"
+    assert solution(Continuing(), HUMAN, "<think>1?</think>\n    return 1\n") == f"{HUMAN_EVAL['prompt']}    return 1\n"
 
 
 def test_what_only_shows_or_tests_a_solution_is_dropped_and_the_rest_stays_as_it_was():

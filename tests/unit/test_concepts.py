@@ -4,7 +4,8 @@ from hypothesis import strategies as st
 
 from consumers import concepts, prompt
 from consumers.concepts import Reason
-from consumers.llm.request import Completion, TooLong
+from consumers.llm.request import Completion, Filtered, TooLong
+from consumers.reply import Form
 from stream import codec
 from stream.records import Concepts, Rejected, Step, derived_id, sampling_seed
 from stream.stage import Outcome, Reject
@@ -13,6 +14,7 @@ from tests.records import CODE, seed
 
 PARAMS = concepts.Params(shots=8, temperature=0.7, max_tokens=1536)
 STEP = Step("concepts", concepts.VERSION, "sha", sampling_seed=1)
+FORM = Form("[Concepts]\n", ("\n", "## Example"))
 
 
 async def name(answer: Answer) -> tuple[Outcome[Concepts], FakeLLM]:
@@ -50,22 +52,49 @@ async def test_the_question_shows_the_code_after_eight_examples() -> None:
         (" , ,, ", Reason.NO_CONCEPT, " , ,, "),
         (completion("recursion, ite", "length"), Reason.STOPPED_FOR_LENGTH, "recursion, ite"),
         (completion("half", "abort"), Reason.NOT_FINISHED, "finish reason abort\nhalf"),
+        ("[Concepts]", Reason.NO_CONCEPT, "[Concepts]"),
+        ("```", Reason.NO_CONCEPT, "```"),
+        ("```python\nx = 1\n```", Reason.NO_CONCEPT, "```python\nx = 1\n```"),
+        ("The function sorts a list.", Reason.NO_CONCEPT, "The function sorts a list."),
+        ("This code shows recursion, loops", Reason.NO_CONCEPT, "This code shows recursion, loops"),
+        ("recursion, [Verdict]", Reason.NO_CONCEPT, "recursion, [Verdict]"),
+        ("12, 7", Reason.NO_CONCEPT, "12, 7"),
+        ("I'm sorry, I can't help with that.", Reason.REFUSED, "I'm sorry, I can't help with that."),
+        ("<think>loops, recursion", Reason.UNFINISHED_REASONING, "<think>loops, recursion"),
+        (Completion("", "length", 1, 9, "m", reasoning="loops"), Reason.STOPPED_FOR_LENGTH, "loops"),
+        (Filtered("hate: high"), Reason.FILTERED, "hate: high"),
         ("nul\0", Reason.NOT_TEXT, "nul\0"),
         ("lone \ud800", Reason.NOT_TEXT, "lone \\ud800"),
         (TooLong(9000, 4096), Reason.PROMPT_TOO_LONG, "9000 tokens and the reply exceed a context of 4096"),
     ],
 )
 async def test_a_reply_that_names_no_concept_is_rejected_with_the_whole_reply(
-    answer: str | Completion | TooLong, reason: Reason, evidence: str
+    answer: str | Completion | TooLong | Filtered, reason: Reason, evidence: str
 ) -> None:
     outcome, _ = await name(lambda _: answer)
     [reject] = outcome.rejected
     assert (reject.reason, reject.evidence, reject.record_id, outcome.emitted) == (reason, evidence, None, ())
 
 
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "1. string slicing, recursion.",
+        "**string slicing**, `recursion`",
+        "```\nstring slicing, recursion\n```",
+        "Sure! Here are the concepts:\n\n[Concepts]\nstring slicing, recursion\n\n## Example 9\n[Code]",
+        "\n\nstring slicing, recursion<|im_end|>",
+        "<think>I'd say loops\n</think>\n\n[Concepts] string slicing, recursion\r\n",
+    ],
+)
+async def test_what_stands_around_the_concepts_is_none(reply: str) -> None:
+    outcome, _ = await name(lambda _: reply)
+    assert [named.concepts for named in outcome.emitted] == [("string slicing", "recursion")]
+
+
 @given(st.text(st.characters()), st.sampled_from(["stop", "length", "", "abort"]))
 def test_any_reply_becomes_concepts_or_a_reject_that_a_topic_can_carry(text: str, finish_reason: str) -> None:
-    read = concepts.read(seed(), completion(text, finish_reason), STEP)
+    read = concepts.read(seed(), completion(text, finish_reason), FORM, STEP)
     if isinstance(read, Reject):
         codec.encode(Rejected("id", "concepts", read.reason, read.evidence))
     else:
@@ -78,6 +107,6 @@ def test_each_built_in_example_is_read_back_as_its_own_concepts() -> None:
     for file, example in prompt.worked_examples(prompt.find("selfcodealign"), "concepts").items():
         assert isinstance(example, prompt.Worked)
         text = as_served(few_shot.pool[file].reply, few_shot.prefill, few_shot.stop)
-        read = concepts.read(seed(), completion(text), STEP)
+        read = concepts.read(seed(), completion(text), FORM, STEP)
         assert isinstance(read, Concepts)
         assert read.concepts == example.concepts, file

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from consumers import prompt
 from consumers.instructions import from_concepts as instructions
 from consumers.instructions.from_concepts import Reason
-from consumers.llm.request import Completion, TooLong
+from consumers.llm.request import Completion, Filtered, TooLong
+from consumers.reply import Form
 from stream import codec
 from stream.records import Instruction, Rejected, Step, derived_id
 from stream.stage import Outcome, Reject
@@ -22,6 +23,7 @@ PARAMS = instructions.Params(
     difficulties=("easy", "medium", "hard"),
 )
 STEP = Step("instructions", instructions.VERSION, "sha", sampling_seed=1)
+FORM = Form("[Instruction]\n", ("## Example", "[Response]"))
 
 
 async def write(answer: Answer, params: instructions.Params = PARAMS) -> tuple[Outcome[Instruction], FakeLLM]:
@@ -49,6 +51,12 @@ async def test_the_question_asks_for_the_properties_that_the_record_keeps() -> N
     assert "language: python\n" in request.prompt.ask
     assert "concepts: recursion, trees" in request.prompt.ask
     assert len(set(request.prompt.shots)) == 8
+
+
+async def test_a_heading_of_the_task_does_not_end_it_and_one_of_ours_does() -> None:
+    task = "Write f.\n\n### Example\n\nf(1) == 2"
+    outcome, _ = await write(lambda _: f"{task}\n\n## Example 9\n[Properties]")
+    assert [written.text for written in outcome.emitted] == [task]
 
 
 async def test_a_second_attempt_asks_for_the_same() -> None:
@@ -84,12 +92,16 @@ def test_params_without_a_category_are_refused() -> None:
         (" \n\t", Reason.NO_INSTRUCTION, " \n\t"),
         (completion("Write a", "length"), Reason.STOPPED_FOR_LENGTH, "Write a"),
         (completion("Write", "content_filter"), Reason.NOT_FINISHED, "finish reason content_filter\nWrite"),
+        ("Sorry, I can't do that.", Reason.REFUSED, "Sorry, I can't do that."),
+        ("<think>A tree?", Reason.UNFINISHED_REASONING, "<think>A tree?"),
+        ("Print <|im_end|> twice.", Reason.MARKERS, "Print <|im_end|> twice."),
+        (Filtered("self_harm"), Reason.FILTERED, "self_harm"),
         ("\udfff", Reason.NOT_TEXT, "\\udfff"),
         (TooLong(9000, 4096), Reason.PROMPT_TOO_LONG, "9000 tokens and the reply exceed a context of 4096"),
     ],
 )
 async def test_a_reply_that_is_no_task_is_rejected_with_the_whole_reply(
-    answer: str | Completion | TooLong, reason: Reason, evidence: str
+    answer: str | Completion | TooLong | Filtered, reason: Reason, evidence: str
 ) -> None:
     outcome, _ = await write(lambda _: answer)
     [reject] = outcome.rejected
@@ -99,7 +111,7 @@ async def test_a_reply_that_is_no_task_is_rejected_with_the_whole_reply(
 @given(st.text(st.characters()), st.sampled_from(["stop", "length", "abort"]))
 def test_any_reply_becomes_an_instruction_or_a_reject_that_a_topic_can_carry(text: str, finish_reason: str) -> None:
     wanted = instructions.properties(concepts(), PARAMS, 1)
-    read = instructions.read(concepts(), wanted, completion(text, finish_reason), STEP)
+    read = instructions.read(concepts(), wanted, completion(text, finish_reason), FORM, STEP)
     codec.encode(Rejected("id", "instructions", read.reason, read.evidence) if isinstance(read, Reject) else read)
 
 
@@ -108,6 +120,6 @@ def test_each_built_in_example_is_read_back_as_its_own_instruction() -> None:
     wanted = instructions.properties(concepts(), PARAMS, 1)
     for file, example in prompt.worked_examples(prompt.find("selfcodealign"), "instructions").items():
         text = as_served(few_shot.pool[file].reply, few_shot.prefill, few_shot.stop)
-        read = instructions.read(concepts(), wanted, completion(text), STEP)
+        read = instructions.read(concepts(), wanted, completion(text), FORM, STEP)
         assert isinstance(read, Instruction)
         assert read.text == prompt.fields(example)["instruction"].strip(), file

@@ -66,3 +66,38 @@ def test_starting_again_replaces_where_lines_go():
     log, second = written("console")
     log.info("once")
     assert not first.getvalue() and second.getvalue().count("once") == 1
+
+
+@pytest.mark.parametrize(
+    ("message", "ending"),
+    [
+        ("responses waits: http://x is away", "responses waits: http://x is away"),
+        ("responses: http://x is away", "responses: http://x is away"),
+        ("http://x is away", "http://x is away stage=responses"),
+        ("responses-copy is full", "responses-copy is full stage=responses"),
+    ],
+)
+def test_a_console_line_names_the_stage_it_belongs_to_once(message: str, ending: str):
+    log, stream = written("console")
+    with logs.of_stage("responses"):
+        log.warning(message)
+    assert stream.getvalue() == f"{stream.getvalue()[:8]} WARNING stream.test: {ending}\n"
+
+
+def test_a_json_line_has_its_stage_as_a_field_also_when_the_message_names_it():
+    log, stream = written("json")
+    with logs.of_stage("responses"):
+        log.warning("responses waits")
+    log.warning("the run ends")
+    first, last = map(json.loads, stream.getvalue().splitlines())
+    assert first["stage"] == "responses" and "stage" not in last
+
+
+def test_stages_may_be_nested_and_a_stage_that_a_line_names_itself_wins():
+    log, stream = written("json")
+    with logs.of_stage("outer"):
+        with logs.of_stage("inner"):
+            log.info("x")
+            log.info("x", extra={"stage": "given"})
+        log.info("x")
+    assert [json.loads(line)["stage"] for line in stream.getvalue().splitlines()] == ["inner", "given", "outer"]

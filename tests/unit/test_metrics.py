@@ -8,7 +8,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from stream.errors import WrongConfig
-from stream.metrics import StageStats, serve
+from stream.metrics import Exporter, StageStats, serve
 
 
 def free_port() -> int:
@@ -33,7 +33,7 @@ def test_prometheus_is_given_every_counter_with_a_help_that_says_what_to_do() ->
         StageStats('odd"\n', waits={"the model": "http://llm is away"}),
     ]
     port = free_port()
-    serve(stats, port)
+    serve(port, Exporter(stats))
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as reply:
         families = {family.name: family for family in text_string_to_metric_families(reply.read().decode())}
     found = {
@@ -59,7 +59,7 @@ def test_prometheus_is_given_every_counter_with_a_help_that_says_what_to_do() ->
 
 def test_what_is_no_port_is_refused() -> None:
     with pytest.raises(WrongConfig, match=r"--metrics-port 70000: cannot be opened: .*0-65535"):
-        serve([], 70_000)
+        serve(70_000)
 
 
 def test_a_port_that_is_taken_is_refused() -> None:
@@ -68,4 +68,4 @@ def test_a_port_that_is_taken_is_refused() -> None:
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(WrongConfig, match=f"--metrics-port {port}: cannot be opened: "):
-            serve([], port)
+            serve(port)

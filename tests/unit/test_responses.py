@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from consumers import prompt, responses
 from consumers.llm.request import Completion, Request, TooLong
+from consumers.reply import Form
 from consumers.responses import Reason
 from stream import codec
 from stream.errors import RequestTimedOut
@@ -16,6 +17,7 @@ from tests.records import instruction
 
 PARAMS = responses.Params(samples=10, shots=1, temperature=0.7, max_tokens=1536)
 STEP = Step("responses", responses.VERSION, "sha", sampling_seed=1)
+FORM = Form("[Response]\n", ("[/Tests]", "## Example"))
 GOOD = """\
 We double.
 
@@ -32,13 +34,13 @@ assert f(2) == 4
 
 
 def read(text: str, finish_reason: str = "stop") -> Response | Reject:
-    return responses.read(0, completion(text, finish_reason), STEP)
+    return responses.read(0, completion(text, finish_reason), FORM, STEP)
 
 
 def reason(text: str) -> str:
     part = read(text)
     assert isinstance(part, Reject)
-    assert part.evidence == text.replace("\r\n", "\n"), "the evidence is the whole reply"
+    assert part.evidence == text, "the evidence is the whole reply"
     return part.reason
 
 
@@ -157,6 +159,18 @@ PY = "```python\nx = 1\n```"
         (part(PY, PY) + "[/Tests]\n", "x = 1", "x = 1"),
         (part(PY, "```python\nassert unclosed"), "x = 1", "assert unclosed"),
         ("[Tests] come below.\n" + part(PY, PY), "x = 1", "x = 1"),
+        ("[Response]\n" + part(PY, PY), "x = 1", "x = 1"),
+        (part(PY, PY) + "[/Tests]\nand more", "x = 1", "x = 1"),
+        (
+            part('```python\ndef f():\n    """Run:\n\n    ```\n    f()\n    ```\n    """\n```', PY),
+            'def f():\n    """Run:\n\n    ```\n    f()\n    ```\n    """',
+            "x = 1",
+        ),
+        (part("```py3\na\n```", "```python3.11\nb\n```"), "a", "b"),
+        (part("```python:main.py\na\n```", "```{python}\nb\n```"), "a", "b"),
+        (part("1. First:\n\n    ```python\n    a\n    ```", '```Python title="x"\nb\n```'), "a", "b"),
+        (f"```markdown\n{part(PY, PY)}```", "x = 1", "x = 1"),
+        ("<think>\n" + part("```python\nwrong\n```", PY) + "</think>\n" + part(PY, PY), "x = 1", "x = 1"),
     ],
 )
 def test_code_and_tests_are_the_python_blocks_of_their_parts(reply: str, code: str, tests: str) -> None:
@@ -172,8 +186,9 @@ def test_code_and_tests_are_the_python_blocks_of_their_parts(reply: str, code: s
         ("", Reason.PARTS),
         (PY, Reason.PARTS),
         (part(PY, PY) + "[Tests]\n" + PY, Reason.PARTS),
-        ("[Response]\n" + part(PY, PY), Reason.PARTS),
-        (part(PY, PY) + "[/Tests]\nand more", Reason.PARTS),
+        ("I'm sorry, but I can't write that.", Reason.REFUSED),
+        (f"Use <|im_end|>.\n{part(PY, PY)}", Reason.MARKERS),
+        ("<think>" + part(PY, PY), Reason.UNFINISHED_REASONING),
         (part(PY, PY).replace("[Tests]", "[/Tests]"), Reason.PARTS),
         (part("```python\nunclosed", PY), Reason.PARTS),
         (part("no code", PY), Reason.NO_CODE),
@@ -190,7 +205,7 @@ def test_a_sample_without_exactly_one_response_and_one_tests_part_is_rejected(re
 
 
 FENCES = ("```", "```python\n", "\n```\n", "````", "~~~", "`")
-TAGS = ("[Tests]", "[/Tests]", "[Response]")
+TAGS = ("[Tests]", "[/Tests]", "[Response]", "<think>", "</think>", "<|im_end|>", "Sure!\n", "## Example 2\n")
 ODD = ("\n", "\r\n", "\r", "\t", "    ", "x = 1", "\0", "\ud800", "é", "> ", "- ", "\u2028", "\x0c", "\\", "<script>")
 
 

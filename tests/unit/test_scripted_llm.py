@@ -13,6 +13,7 @@ from consumers import fences, prompt, seeds
 from consumers.instructions import from_concepts
 from consumers.llm.render import completion_text, messages
 from consumers.llm.request import Completion, Prompt
+from consumers.reply import Form
 from consumers.responses import read as read_response
 from deploy.scripted_llm import question, replies
 from deploy.scripted_llm.faults import Fault, Faults
@@ -82,7 +83,7 @@ def test_an_undocumented_function_is_no_seed() -> None:
 
 
 def test_verdicts_are_read_by_the_judge() -> None:
-    assert seeds.says_yes(content(both(ask("seeds", 2))[0], 1))
+    assert seeds.verdict(content(both(ask("seeds", 2))[0], 1))
 
 
 def test_concepts_are_a_short_list_of_what_the_code_shows() -> None:
@@ -159,8 +160,11 @@ def test_replies_differ_between_seeds() -> None:
     assert len({content(responses, seed) for seed in range(10)}) == 10
 
 
+FORM = Form("[Response]\n", ("[/Tests]", "## Example"))
+
+
 def parsed(text: str) -> Response | Reject:
-    return read_response(0, Completion(text, "stop", 1, 1, "m"), Lineage("responses", 1))
+    return read_response(0, Completion(text, "stop", 1, 1, "m"), FORM, Lineage("responses", 1))
 
 
 def outcome(response: Response) -> str:

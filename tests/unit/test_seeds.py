@@ -3,7 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumers import prompt, seeds
-from consumers.llm.request import Completion, TooLong
+from consumers.llm.request import Completion, Filtered, TooLong
+from consumers.reply import Form
 from stream import codec
 from stream.errors import EndpointDown, WrongConfig
 from stream.records import Rejected, Seed, Step, derived_id, sampling_seed
@@ -13,6 +14,7 @@ from tests.records import CODE, seed
 
 PARAMS = seeds.Params(shots=7, temperature=0.0, max_tokens=5, max_prompt_tokens=16_380)
 STEP = Step("seeds", seeds.VERSION, "sha", sampling_seed=1)
+FORM = Form("[Verdict]\n", ("\n",))
 
 
 async def judge(llm: FakeLLM, record: Seed, params: seeds.Params = PARAMS) -> Outcome[Seed]:
@@ -48,11 +50,41 @@ async def test_examples_are_shuffled_anew_for_each_function() -> None:
     assert len({request.prompt.shots for request in llm.asked}) > 1
 
 
-@pytest.mark.parametrize("reply", ["no", "", "yes, no", "No. Yes!", "maybe", "yesterday"])
+@pytest.mark.parametrize(
+    "reply", ["no", "yes, no", "No. Yes!", "\n\nNo", "Sure!\n[Verdict]\nno", "<think>yes</think>no"]
+)
 async def test_a_tie_is_no_and_the_whole_reply_is_the_evidence(reply: str) -> None:
     outcome = await judge(FakeLLM(lambda _: reply), seed())
     [reject] = outcome.rejected
     assert (reject.reason, reject.evidence, reject.record_id) == (seeds.Reason.NOT_GOOD, reply, None)
+
+
+@pytest.mark.parametrize(
+    ("reply", "evidence"),
+    [
+        ("", ""),
+        ("maybe", "maybe"),
+        ("yesterday", "yesterday"),
+        (completion("<think>Yes, I think", "length"), "<think>Yes, I think"),
+        (Completion("", "length", 1, 5, "m", reasoning="Yes or"), "Yes or"),
+    ],
+)
+async def test_a_reply_that_says_neither_is_no_verdict_and_not_a_no(reply: str | Completion, evidence: str) -> None:
+    [reject] = (await judge(FakeLLM(lambda _: reply), seed())).rejected
+    assert (reject.reason, reject.evidence) == (seeds.Reason.NO_VERDICT, evidence)
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason", "evidence"),
+    [
+        ("I'm sorry, but I can't help with that.", seeds.Reason.REFUSED, "I'm sorry, but I can't help with that."),
+        (completion("No.", "refusal"), seeds.Reason.REFUSED, "No."),
+        (Filtered("violence"), seeds.Reason.FILTERED, "violence"),
+    ],
+)
+async def test_a_refusal_is_a_reject_of_its_own(reply: str | Completion, reason: seeds.Reason, evidence: str) -> None:
+    [reject] = (await judge(FakeLLM(lambda _: reply), seed())).rejected
+    assert (reject.reason, reject.evidence) == (reason, evidence)
 
 
 async def test_a_verdict_cut_off_at_its_token_limit_counts() -> None:
@@ -91,7 +123,7 @@ def test_a_prompt_without_enough_examples_is_refused_at_start() -> None:
 
 @given(st.text(st.characters()))
 def test_any_reply_becomes_a_seed_or_a_reject_that_a_topic_can_carry(text: str) -> None:
-    read = seeds.read(seed(), completion(text), 16_380, STEP)
+    read = seeds.read(seed(), completion(text), FORM, 16_380, STEP)
     codec.encode(Rejected("id", "seeds", read.reason, read.evidence) if isinstance(read, Reject) else read)
 
 
@@ -101,6 +133,6 @@ def test_each_built_in_example_is_read_back_as_its_own_verdict() -> None:
     for name, example in examples.items():
         assert isinstance(example, prompt.Judged)
         text = as_served(few_shot.pool[name].reply, few_shot.prefill, few_shot.stop)
-        read = seeds.read(seed(), completion(text), 16_380, STEP)
+        read = seeds.read(seed(), completion(text), FORM, 16_380, STEP)
         assert ("no" if isinstance(read, Reject) else "yes") == example.verdict, name
     assert {example.verdict for example in examples.values() if isinstance(example, prompt.Judged)} == {"yes", "no"}
