@@ -77,7 +77,7 @@ REPLIES = [
                              ("max_tokens", "Portkey-AI/gateway#1200")]),
     Replied("no content for want of room", "qwen-code#9884",
             {"choices": [{"message": {"role": "assistant"}, "finish_reason": "MAX_TOKENS", "index": 0}], "usage": PAID},
-            Rejected.by("stopped_for_length", "unfinished_reasoning"), paid=COUNTED),
+            Rejected.by("stopped_for_length"), paid=COUNTED),
     *(Replied(f"finish_reason is {reason!r}", source, chat("", reason), Rejected.by("filtered"), paid=COUNTED)
       for reason, source in [("content_filter", "OpenAI's API"), ("SAFETY", "genkit#5736"),
                              ("PROHIBITED_CONTENT", "genkit#5736")]),
