@@ -1,6 +1,7 @@
 """The program `seedstream`: its commands, and how it ends.
 
-    0 done   1 the thing checked does not hold   2 wrong use or config   3 a dependency is unreachable   130 interrupted
+    0 done   2 wrong use or config   3 a dependency is unreachable   130 interrupted
+    1 the thing checked does not hold, or a run until idle has left dead inputs
 
 An error is one line on stderr. What the commands need is imported when they run, so that `--help` answers at once.
 """

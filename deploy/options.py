@@ -35,7 +35,9 @@ Api = Annotated[
     Literal["completions", "chat"] | None, typer.Option("--api", help="How it is asked: a base or a chat model.")
 ]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Send at most this many new files.")]
-UntilIdle = Annotated[bool, typer.Option("--until-idle", help="End when nothing is left to do.")]
+UntilIdle = Annotated[
+    bool, typer.Option("--until-idle", help="End when nothing is left to do; with 1 when an input is dead.")
+]
 StartBudget = Annotated[
     float | None,
     typer.Option("--start-budget", min=0, help="Seconds that a server may take to answer at the start. [15]"),

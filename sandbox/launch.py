@@ -19,7 +19,7 @@ from typing import Protocol
 from sandbox import rootfs, seccomp
 from sandbox.limits import Limits
 from sandbox.verdict import SandboxBroken, Tier
-from sandbox.wire import CANARY_TIMES, Ending, Job, unpack
+from sandbox.wire import CANARY_TIMES, Ending, Job, allowed_wall_s, unpack
 
 _CHILD = str(Path(__file__).with_name("child.py"))
 
@@ -87,8 +87,6 @@ class NamespaceLauncher:
 
     def _job(self, source: bytes, nonce: bytes) -> Job:
         limits = self._limits
-        # The kernel's backstop, also for the canary, which has more; the supervisor decides, on fractions.
-        cpu_s = int(CANARY_TIMES * limits.cpu_s) + 2
         return Job(
             source=source,
             nonce=nonce,
@@ -98,7 +96,6 @@ class NamespaceLauncher:
             hidden=self._hidden,
             seccomp=self._seccomp,
             rlimits=[
-                (resource.RLIMIT_CPU, cpu_s),
                 (resource.RLIMIT_AS, limits.address_space_bytes),
                 (resource.RLIMIT_STACK, limits.stack_bytes),
                 (resource.RLIMIT_FSIZE, limits.max_file_bytes),
@@ -124,7 +121,8 @@ class NamespaceLauncher:
         )
 
     async def _ended(self, process: subprocess.Popen[bytes]) -> None:
-        allowed_s = (1 + CANARY_TIMES) * self._limits.wall_s + _START_UP_S  # the run and its canary
+        run_s = allowed_wall_s(self._limits.wall_s, self._limits.cpu_s)
+        allowed_s = (1 + CANARY_TIMES) * run_s + _START_UP_S  # the run and its canary
         try:
             await asyncio.wait_for(_exit_of(process), allowed_s)
         except TimeoutError as error:

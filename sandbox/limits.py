@@ -10,7 +10,8 @@ MIB = 1 << 20
 class Limits:
     """Bounds on one run. The process cannot fork, so a bound on the process is a bound on the run.
 
-    CPU time decides a time-out, so a busy machine does not change a verdict; wall time only ends what sleeps.
+    CPU time decides a time-out, so a busy machine does not change a verdict; wall time only ends what sleeps. A run
+    may take `wall_s` and 32 seconds for each second of CPU time that it has used (`sandbox.wire.allowed_wall_s`).
     HumanEval solutions need 1.7 ms of CPU at the median and 23 ms at p99: 2 s is generous, and each second more is
     paid in full by every endless loop.
 
@@ -25,7 +26,7 @@ class Limits:
     """
 
     cpu_s: float = 2.0
-    wall_s: float = 0.0  # 0 means 3 x cpu_s + 1, and is replaced by it
+    wall_s: float = 0.0  # of a run that uses no CPU time; 0 means 3 x cpu_s + 1, and is replaced by it
     address_space_bytes: int = 1024 * MIB
     stack_bytes: int = 8 * MIB
     tmp_bytes: int = 16 * MIB  # of the tmpfs on /tmp, which is noexec

@@ -55,7 +55,8 @@ def _confine(job: Job, stdout: int, stderr: int, record: int) -> None:
     os.setsid()  # kill(0, …) reaches the process group, also across pid namespaces
     namespaces.fresh_tmp(job.tmp_options)
     _write_source(job.source)
-    for limit, value in job.rlimits:
+    # The kernel's backstop where the supervisor is late, in whole seconds; the supervisor decides, on fractions.
+    for limit, value in (*job.rlimits, (resource.RLIMIT_CPU, int(job.cpu_s) + 1)):
         resource.setrlimit(limit, (value, value))
     linux.set_dumpable(False)
     linux.drop_capabilities()

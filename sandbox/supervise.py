@@ -5,7 +5,7 @@ import select
 import time
 
 from sandbox import linux, program
-from sandbox.wire import CANARY_TIMES, Ending, Job, Killed, Kind, pack
+from sandbox.wire import CANARY_TIMES, Ending, Job, Killed, Kind, allowed_wall_s, pack
 
 _LIFELINE, _EXCHANGE = 0, 1
 _SIGINT, _SIGKILL = 2, 9
@@ -112,8 +112,9 @@ def _watch(pid: int, streams: list[_Stream], began_s: float, job: Job) -> int:
     killed = Killed.NO
     ended = False
     while not ended and killed == Killed.NO:
-        cpu_left_s = job.cpu_s - time.clock_gettime(cpu_clock)
-        wall_left_s = began_s + job.wall_s - time.monotonic()
+        cpu_s = time.clock_gettime(cpu_clock)
+        cpu_left_s = job.cpu_s - cpu_s
+        wall_left_s = began_s + allowed_wall_s(job.wall_s, cpu_s) - time.monotonic()
         if cpu_left_s <= 0:
             killed = Killed.CPU
         elif wall_left_s <= 0:

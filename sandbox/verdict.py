@@ -17,7 +17,7 @@ class Verdict(StrEnum):
     ASSERTION = "assertion"  # an AssertionError left the module
     EXCEPTION = "exception"  # any other exception left the module
     SYNTAX_ERROR = "syntax_error"  # does not compile
-    TIMEOUT = "timeout"  # CPU limit, or wall limit as the backstop
+    TIMEOUT = "timeout"  # used up its CPU time, or slept for too long
     OOM = "oom"  # a MemoryError left the module
     EARLY_EXIT = "early_exit"  # the process ended before the module did, whatever its exit code
     OUTPUT_LIMIT = "output_limit"  # wrote too much to stdout or stderr

@@ -10,6 +10,21 @@ import struct
 CANARY_TIMES = 2.0
 """What a canary may take of the limits on time: it notes each assertion. The run alone decides what is too slow."""
 
+LEAST_SHARE = 32.0
+"""A program that gets a 32nd of a processor or more never meets the limit on wall time while it computes: for each
+second of CPU time that it has used it may take this many seconds more. A busy machine then gives the same verdicts."""
+
+
+def allowed_wall_s(wall_s: float, cpu_s: float) -> float:
+    """Return how long a run may last that has used `cpu_s` seconds of CPU time. Pure.
+
+    What sleeps ends after `wall_s`; what computes ends at its limit on CPU time first.
+
+    >>> allowed_wall_s(7.0, 0.0), allowed_wall_s(7.0, 2.0)
+    (7.0, 71.0)
+    """
+    return wall_s + LEAST_SHARE * cpu_s
+
 
 class Kind:
     """What a program's own record says: `BEGUN` once it is confined, then the nonce of the run and how it ended.

@@ -18,14 +18,11 @@ from stream.bus import Bus, Cause, Stored
 from stream.codec import decode
 from stream.errors import Permanent
 from stream.ledger import Ledger, Origin, Tally, ledger, plus
-from stream.outcomes import Position, StageSpec
+from stream.outcomes import REPLAY, Position, StageSpec
 from stream.progress import Progress
 from stream.records import Audited, Counts, RecipeText, Rejected, StateChange
 from stream.stage import Fold
 from stream.topics import AUDIT, DEAD, JOB_TOPICS, RECIPE, REJECTS, TOPICS, state_topic
-
-REPLAY = "replay"
-"""Stage of the cause of a re-appended input; its position is where the input stood first."""
 
 
 @dataclass(frozen=True, slots=True)

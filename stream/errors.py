@@ -4,7 +4,7 @@
       Unavailable  pause the stage's intake, probe for ever, count nothing   EndpointDown, DiskFull, BrokerDown
       Transient    retry this record with jitter, to a limit; then dead      RequestTimedOut, WorkerDied
       Permanent    dead letter: a defect of ours                             BadRecord, TooLarge
-      Fatal        commit what is finished, stop, exit non-zero              NewerSchema, WrongConfig, ProgressLost
+      Fatal        commit what is finished, stop, exit non-zero              NewerSchema, WrongConfig, Flooded
 
 What a model or a source did wrong is none of these: it is a `Reject` with a reason (`stream.stage`).
 """
@@ -100,6 +100,11 @@ class LeaseLost(Fatal):
 
 class ProgressLost(Fatal):
     """The committed progress of a stage has vanished. Starting over would do everything again."""
+
+
+class Flooded(Fatal):
+    """So many records of a stage became dead letters that no record is to blame: names the stage, the most frequent
+    error and what to do."""
 
 
 class DependencyDown(Fatal):

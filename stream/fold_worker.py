@@ -1,6 +1,7 @@
 """Running a Fold on one input partition: in the order of the log, one owner, its state restored from its own log."""
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,13 +10,13 @@ from stream.bus import Bus, Lease, Message, Stored
 from stream.codec import decode
 from stream.ending import Ending
 from stream.errors import Fatal, LeaseLost, Permanent, TooLarge
+from stream.flood_gate import FloodGate, StageEnds
 from stream.fold_memory import Memory, restored
 from stream.metrics import StageStats
 from stream.outcomes import (
     Refusal,
     StageSpec,
     acceptable,
-    cut,
     dead_letter,
     outcome_messages,
     refused,
@@ -28,7 +29,6 @@ from stream.retry import Gates
 from stream.settings import Settings
 from stream.stage import Fold
 from stream.tasks import cancelled
-from stream.topics import DEAD
 
 
 class FoldWorker:
@@ -43,6 +43,7 @@ class FoldWorker:
         settings: Settings,
         stats: StageStats,
         gates: Gates,
+        flood: FloodGate,
         copies: Path | None = None,
     ) -> None:
         self._bus = bus
@@ -51,6 +52,7 @@ class FoldWorker:
         self._settings = settings
         self._stats = stats
         self._gates = gates
+        self._flood = flood
         self._copies = copies
 
     @property
@@ -64,7 +66,15 @@ class FoldWorker:
         Raises:  Fatal.
         """
         tenure = FoldTenure(
-            self._bus, self._spec, self._shape, lease, self._settings, self._stats, self._gates, self._copies
+            self._bus,
+            self._spec,
+            self._shape,
+            lease,
+            self._settings,
+            self._stats,
+            self._gates,
+            self._flood,
+            self._copies,
         )
         try:
             await tenure.run(ending)
@@ -73,6 +83,20 @@ class FoldWorker:
 
     async def close(self) -> None:
         """Nothing was kept."""
+
+
+class Readable(NamedTuple):
+    """Records as they stand in the input, and decoded."""
+
+    batch: list[Stored]
+    records: list[Any]
+
+
+class Unreadable(NamedTuple):
+    """A record that cannot be decoded."""
+
+    stored: Stored
+    error: Permanent
 
 
 class Decided(NamedTuple):
@@ -96,6 +120,7 @@ class FoldTenure:
         settings: Settings,
         stats: StageStats,
         gates: Gates,
+        flood: FloodGate,
         copies: Path | None,
     ) -> None:
         self._bus = bus
@@ -106,6 +131,7 @@ class FoldTenure:
         self._settings = settings
         self._stats = stats
         self._gates = gates
+        self._flood = flood
         self._refusal: Refusal = lease.refusal
         self._committed = lease.progress
         self._open: list[int] = []  # offsets delivered and not committed
@@ -130,11 +156,13 @@ class FoldTenure:
 
     async def _work(self) -> None:
         memory = await self._restored()
-        while not self._ending:
-            batch = await self._fetched()
-            self._stepping = True
-            memory = await self._step(memory, batch)
-            self._stepping = False
+        with contextlib.suppress(StageEnds):
+            while not self._ending:
+                await self._flood.opened()
+                batch = await self._fetched()
+                self._stepping = True
+                memory = await self._steps(memory, batch)
+                self._stepping = False
 
     async def _restored(self) -> Memory:
         name, topic, partition = self._spec.name, self._spec.input.name, self._lease.partition
@@ -162,10 +190,36 @@ class FoldTenure:
 
     # --- one step
 
-    async def _step(self, memory: Memory, batch: Sequence[Stored]) -> Memory:
-        """Decide on a batch and commit it; return the memory to go on with."""
+    async def _steps(self, memory: Memory, batch: Sequence[Stored]) -> Memory:
+        """Finish a batch, cut where a record cannot be read; return the memory to go on with. Raises:  StageEnds."""
+        for part in await asyncio.to_thread(self._read, batch):
+            if isinstance(part, Readable):
+                memory = await self._step(memory, *part)
+            else:
+                while not await self._bury(part.stored, part.error):
+                    await self._paused()
+        return memory
+
+    def _read(self, batch: Sequence[Stored]) -> list[Readable | Unreadable]:
+        """Decode a batch: runs of records, and those between them that cannot be read. Without records it is a run of
+        none: there is progress to commit."""
+        parts: list[Readable | Unreadable] = []
+        run = Readable([], [])
+        for stored in batch:
+            try:
+                record = decode(stored.value, self._spec.input.record)
+            except Permanent as err:
+                parts += [run, Unreadable(stored, err)] if run.batch else [Unreadable(stored, err)]
+                run = Readable([], [])
+            else:
+                run.batch.append(stored)
+                run.records.append(record)
+        return [*parts, run] if run.batch or not parts else parts
+
+    async def _step(self, memory: Memory, batch: Sequence[Stored], records: Sequence[Any]) -> Memory:
+        """Decide on records and commit them; return the memory to go on with. Raises:  StageEnds."""
         try:
-            decided = await asyncio.to_thread(self._decided, memory, batch)
+            decided = await asyncio.to_thread(self._decided, memory, batch, records)
             messages = self._fitting(decided)
         except Fatal:
             raise
@@ -174,30 +228,37 @@ class FoldTenure:
         else:
             refusal = await self._commit(batch, messages, decided.reasons)
             if refusal is None:
+                for _ in batch:
+                    self._flood.passed()
                 return memory
             error = refusal
         memory = await self._restored()  # the old one has taken up a part of the batch, or all of it
-        if len(batch) == 1:
-            await self._bury(batch[0], error)
+        if len(batch) > 1:
+            for stored, record in zip(batch, records, strict=True):
+                memory = await self._step(memory, [stored], [record])
             return memory
-        for stored in batch:
-            memory = await self._step(memory, [stored])
-        return memory
+        if await self._bury(batch[0], error):
+            return memory
+        await self._paused()
+        return await self._step(memory, batch, records)
 
-    def _decided(self, memory: Memory, batch: Sequence[Stored]) -> Decided:
-        """Decide on a batch. Runs in a thread: it may take long."""
+    async def _paused(self) -> None:
+        """Wait for the end of a flood. The stage may be ended meanwhile: all that is decided is committed.
+
+        Raises:  StageEnds, also where the lease ends.
+        """
+        if self._ending:
+            raise StageEnds
+        self._stepping = False
+        await self._flood.opened()
+        self._stepping = True
+
+    def _decided(self, memory: Memory, batch: Sequence[Stored], records: Sequence[Any]) -> Decided:
+        """Decide on records. Runs in a thread: it may take long."""
         messages: list[Message] = []
-        readable: list[Stored] = []
-        records: list[Any] = []
-        for stored in batch:
-            try:
-                records.append(decode(stored.value, self._spec.input.record))
-                readable.append(stored)
-            except Permanent as err:
-                messages += self._letter(stored, err)
         kept: list[Kept] = []
         reasons: list[str] = []
-        for stored, decision in zip(readable, memory.decide(records), strict=True):
+        for stored, decision in zip(batch, memory.decide(records), strict=True):
             spec, outcome = self._spec, decision.outcome
             messages += outcome_messages(spec.name, spec.output.name, spec.position(stored), stored.key, outcome)
             reasons += [reject.reason for reject in outcome.rejected]
@@ -213,7 +274,7 @@ class FoldTenure:
 
     def _fitting(self, decided: Decided) -> list[Message]:
         """Return the messages of a step as the bus takes them. Raises:  TooLarge when it would not take one of them."""
-        messages = [cut(m, self._refusal) if m.topic == DEAD.name else m for m in decided.messages]
+        messages = [*decided.messages]
         for message in decided.state:
             messages += self._parts(message, decided.kept)
         error = refused(messages, self._refusal)
@@ -255,11 +316,13 @@ class FoldTenure:
         self._stats.committed(len(batch), topics(messages), self._spec.output.name, reasons)
         return None
 
-    async def _bury(self, stored: Stored, error: BaseException) -> None:
-        """Commit a dead letter for a record."""
+    async def _bury(self, stored: Stored, error: BaseException) -> bool:
+        """Commit a dead letter for a record; not in a flood, and then return False."""
+        if not self._flood.buries(error):
+            return False
         name, position = self._spec.name, self._spec.position(stored)
         letter = self._letter(stored, error)
         while True:
             letter = acceptable(name, position, stored.key, stored.value, letter, self._refusal)
             if await self._commit([stored], letter, ()) is None:
-                return
+                return True

@@ -9,7 +9,7 @@ from stream.bus import Lease, Stored
 from stream.ending import Ending
 from stream.errors import Fatal, LeaseLost, TooLarge
 from stream.map_calls import Calls, Finished, Job
-from stream.outcomes import acceptable, topics
+from stream.outcomes import acceptable, refused, topics
 from stream.progress import Window
 from stream.tasks import cancelled
 
@@ -33,7 +33,7 @@ class Tenure:
         fatal: "asyncio.Future[None]",
         count: Callable[[], None],
     ) -> None:
-        self._spec, self._shape, self._settings, self._stats, self._gates = job
+        self._spec, self._shape, self._settings, self._stats, self._gates, self._flood = job
         self._lease = lease
         self._calls = calls
         self._fatal = fatal
@@ -155,6 +155,7 @@ class Tenure:
         for those that wait. What is left from earlier leases needs no call, but has to be fetched."""
         while True:
             await self._gates.opened()
+            await self._flood.wait()
             self._changed.clear()
             if self._draining:
                 return self._remembered
@@ -228,34 +229,50 @@ class Tenure:
 
     async def _commit(self) -> None:
         """Commit all that has finished, as one step. Tries for ever while the bus is away."""
-        self._step, self._finished = self._finished, []
-        self._window.finish(finished.stored.offset for finished in self._step)
-        progress = self._window.progress()
-        step = [self._acceptable(finished) for finished in self._step]
+        finished, self._finished = self._finished, []
+        self._step = self._fitting(finished)
+        if not self._step and not self._moved():
+            return
         while True:
-            messages = [message for finished in step for message in finished.messages]
+            messages = [message for one in self._step for message in one.messages]
+            progress = self._window.progress([one.stored.offset for one in self._step])
             try:
                 await self._gates.commits.call(lambda: self._lease.commit(messages, progress))  # noqa: B023
                 break
             except TooLarge as err:  # the limit of a topic was lowered: now we know
-                mended = [self._acceptable(finished) for finished in step]
-                if mended == step:
+                mended = self._fitting(self._step)
+                if mended == self._step:
                     raise Fatal(
                         f"stage {self._spec.name}: the bus refuses a step, and no message in it: {err}"
                     ) from err
-                step = mended
+                self._step = mended
+        step, self._step = self._step, []
+        self._window.finish(one.stored.offset for one in step)
         self._committed = progress.watermark
-        self._step = []
         self._count()
-        reasons = [reason for finished in step for reason in finished.reasons]
+        reasons = [reason for one in step for reason in one.reasons]
         self._stats.committed(len(step), topics(messages), self._spec.output.name, reasons)
         self._changed.set()
 
-    def _acceptable(self, finished: Finished) -> Finished:
-        """Return an input's outcomes, or its dead letter where the bus would not take one of them."""
+    def _fitting(self, finished: Sequence[Finished]) -> list[Finished]:
+        """Return what was finished as the bus takes it: a dead letter in the place of outcomes of which it would not
+        take one. In a flood such an input is not buried: it is left out, and processed again."""
         refusal = self._lease.refusal
-        if not any(map(refusal, finished.messages)):
-            return finished
+        fitting: list[Finished] = []
+        for one in finished:
+            error = refused(one.messages, refusal)
+            if error is None:
+                fitting.append(one)
+            elif one.is_letter or self._flood.buries(error):
+                fitting.append(self._acceptable(one))
+            else:
+                self._calls.start([one.stored])
+        return fitting
+
+    def _acceptable(self, finished: Finished) -> Finished:
+        """Return the dead letter of an input of which the bus would not take an outcome."""
         spec, stored = self._spec, finished.stored
-        letter = acceptable(spec.name, spec.position(stored), stored.key, stored.value, finished.messages, refusal)
+        letter = acceptable(
+            spec.name, spec.position(stored), stored.key, stored.value, finished.messages, self._lease.refusal
+        )
         return Finished(stored, letter, [])

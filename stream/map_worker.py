@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
-from stream.bus import Lease
+from stream.bus import Lease, Message
 from stream.ending import Ending
 from stream.map_calls import Calls, Finished, Job
 from stream.map_tenure import Tenure
@@ -15,8 +15,9 @@ class MapWorker:
 
     def __init__(self, job: Job) -> None:
         self._job = job
-        self._calls = Calls(job, self._take, self._fail, self._wake)
+        self._calls = Calls(job, self._take, self._fail, self._wake, self._refusal)
         self._tenure: Tenure | None = None
+        self._lease: Lease | None = None  # the current one, or the last
         self._left: list[Finished] = []  # between leases: what has finished and is not committed
         self._fatal: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._counted = 0  # records of ours in `stats.in_flight`
@@ -31,6 +32,7 @@ class MapWorker:
 
         Raises:  Fatal, after what is finished was committed; also one that a call raised since the last lease.
         """
+        self._lease = lease
         tenure = Tenure(self._job, lease, self._calls, self._left, self._fatal, self._count)
         self._tenure, self._left = tenure, []
         self._count()  # what was committed after all is no longer held
@@ -48,6 +50,9 @@ class MapWorker:
         self._count()
         if self._fatal.done():
             self._fatal.exception()  # told, as far as asyncio is concerned
+
+    def _refusal(self, message: Message) -> str | None:
+        return self._lease.refusal(message) if self._lease is not None else None
 
     def _take(self, finished: Sequence[Finished]) -> None:
         if self._tenure is not None:

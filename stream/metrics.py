@@ -74,7 +74,7 @@ class Exporter(Collector):
         )
         waiting = GaugeMetricFamily(
             "seedstream_waiting",
-            "1 while intake is paused because a dependency is away; the log names it. Bring it back.",
+            "1 while intake is paused: a dependency is away, or too many records died. The log names the cause.",
             labels=["stage"],
         )
         lag = GaugeMetricFamily(

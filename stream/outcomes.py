@@ -21,6 +21,9 @@ LEAST_ERROR_CHARS = 100  # of it, where the bus takes no more
 ENOUGH_BYTES = 1_000_000  # for every dead letter
 
 
+REPLAY = "replay"
+"""Stage of the cause of a re-appended input; its position is where the input stood first."""
+
 Position = tuple[str, int, int]  # topic (or source), partition, offset
 Refusal = Callable[[Message], str | None]  # `Lease.refusal`
 

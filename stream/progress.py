@@ -6,7 +6,7 @@ again after a crash. So a commit carries the watermark *and* the bitmap of finis
 
 import base64
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 MAX_SPAN = 20_000
@@ -85,6 +85,9 @@ class Window:
     >>> w = Window(Progress(3, frozenset({5, 6})))
     >>> w.deliver([3, 4]); w.finish([3, 4]); w.watermark
     7
+    >>> w = Window(Progress(0)); w.deliver([0, 1])
+    >>> w.progress(also=[0]), w.progress()
+    (Progress(watermark=1, done=frozenset()), Progress(watermark=0, done=frozenset()))
     """
 
     def __init__(self, start: Progress) -> None:
@@ -129,8 +132,12 @@ class Window:
         """Offsets from the watermark to the position: 0 when nothing that was delivered is unfinished."""
         return self._position - self.watermark
 
-    def progress(self) -> Progress:
-        """Return the progress as of now, to be committed."""
+    def progress(self, also: Collection[int] = ()) -> Progress:
+        """Return the progress as of now, to be committed; as it would be with the offsets `also` finished too."""
         watermark = self.watermark
         self._done = {offset for offset in self._done if offset > watermark}
-        return Progress(watermark, frozenset(self._done))
+        if not also:
+            return Progress(watermark, frozenset(self._done))
+        done = self._done.union(also)
+        watermark = next((offset for offset in self._open if offset not in done), self._position)
+        return Progress(watermark, frozenset(offset for offset in done if offset > watermark))

@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 
-from stream.audit import REPLAY, Hole, audit
+from stream.audit import Hole, audit
 from stream.bus import Bus, Message, Stored
 from stream.codec import decode, encode
 from stream.ledger import Ledger, Origin, Tally, further, ledger, plus
-from stream.outcomes import StageSpec
+from stream.outcomes import REPLAY, StageSpec
 from stream.progress import Progress
 from stream.records import Audited, Rejected, StateChange
 from stream.topics import AUDIT, DEAD, REJECTS, Topic, foreign, state_topic

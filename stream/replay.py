@@ -7,11 +7,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from stream.audit import REPLAY
 from stream.bus import Bus, Cause, Message, Stored
 from stream.codec import decode
 from stream.errors import WrongConfig
-from stream.outcomes import Position, StageSpec
+from stream.outcomes import REPLAY, Position, StageSpec
 from stream.records import Rejected
 from stream.topics import DEAD, REJECTS, full_name
 

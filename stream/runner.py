@@ -10,6 +10,7 @@ from stream import logs
 from stream.bus import Bus, Gone, Lease
 from stream.ending import Ending
 from stream.errors import WrongConfig
+from stream.flood_gate import PAUSE, FloodGate, OnFlood, resume_on_replay
 from stream.fold_worker import FoldWorker
 from stream.map_calls import Job
 from stream.map_worker import MapWorker
@@ -62,14 +63,16 @@ async def run_stage(
     stats: StageStats,
     stop: asyncio.Event,
     copies: Path | None = None,
+    on_flood: OnFlood = PAUSE,
 ) -> None:
     """Run a stage until `stop` is set, then let what is in flight finish within `settings.drain_s` and commit it.
     `copies` is a folder for copies of state logs, where reading them from the bus at each start would take long.
+    `on_flood` says what to do when too many records become dead letters.
 
     Raises:  Fatal, after everything finished was committed.
     """
     with logs.of_stage(spec.name):
-        await _Crew(bus, spec, settings, stats, stop, copies).run()
+        await _Crew(bus, spec, settings, stats, stop, copies, on_flood).run()
 
 
 class _Crew:
@@ -83,6 +86,7 @@ class _Crew:
         stats: StageStats,
         stop: asyncio.Event,
         copies: Path | None,
+        on_flood: OnFlood,
     ) -> None:
         self._bus = bus
         self._copies = copies
@@ -90,6 +94,7 @@ class _Crew:
         self._settings = settings
         self._stats = stats
         self._gates = Gates(stats)
+        self._flood = FloodGate(spec, settings, stats, on_flood, self._fail)
         self._stop = stop
         self._ending = Ending(stop, settings.drain_s)
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -99,21 +104,29 @@ class _Crew:
     async def run(self) -> None:
         group = asyncio.create_task(self._join(), name=f"{self._spec.name}-group")
         stopped = asyncio.create_task(self._stop.wait())
+        replays = asyncio.create_task(self._resume_on_replay())
         try:
             await asyncio.wait({stopped, self._failed}, return_when=asyncio.FIRST_COMPLETED)
             self._ending.begin()  # where one partition has failed, the others of the stage end in good order too
+            self._flood.end()
             for hand in self._hands.values():
                 hand.leases.put_nowait(None)
             if self._tasks:
                 await asyncio.wait({*self._tasks})
         finally:
-            await cancelled(*self._tasks, group, stopped)
+            await cancelled(*self._tasks, group, stopped, replays)
         if self._failed.done():
             self._failed.result()
 
     def _fail(self, error: Exception) -> None:
         if not self._failed.done():
             self._failed.set_exception(error)
+
+    async def _resume_on_replay(self) -> None:
+        try:
+            await resume_on_replay(self._flood, self._bus, self._spec, self._gates.reads)
+        except Exception as err:  # noqa: BLE001 - handed to `run`, which raises it
+            self._fail(err)
 
     async def _join(self) -> None:
         """Hand each lease to the worker of its partition."""
@@ -184,5 +197,7 @@ class _Crew:
     def _worker(self) -> Worker:
         spec = self._spec
         if isinstance(spec.shape, Fold):
-            return FoldWorker(self._bus, spec, spec.shape, self._settings, self._stats, self._gates, self._copies)
-        return MapWorker(Job(spec, spec.shape, self._settings, self._stats, self._gates))
+            return FoldWorker(
+                self._bus, spec, spec.shape, self._settings, self._stats, self._gates, self._flood, self._copies
+            )
+        return MapWorker(Job(spec, spec.shape, self._settings, self._stats, self._gates, self._flood))

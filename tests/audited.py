@@ -22,6 +22,7 @@ from stream.records import FileId, RecipeText, Seed, SourceFile, seed_id
 from stream.runner import run_stage
 from stream.stage import Decision, Fold, Map, Outcome, Reason, Reject
 from stream.topics import RECIPE, TOPICS, state_topic
+from tests.patience import PATIENCE_S
 from tests.records import seed
 from tests.stage_runs import FAST, source_file
 
@@ -125,7 +126,7 @@ async def feed(bus: Bus, first: int = 0, count: int = FILES) -> None:
 async def run_all(bus: Bus, *, beside: asyncio.Event | None = None, specs: Sequence[StageSpec] = SPECS) -> None:
     """Run every stage until nothing is left, and `beside` is set."""
     stop = asyncio.Event()
-    async with asyncio.TaskGroup() as group, asyncio.timeout(60):
+    async with asyncio.TaskGroup() as group, asyncio.timeout(PATIENCE_S):
         for spec in specs:
             group.create_task(run_stage(bus, spec, FAST, StageStats(spec.name), stop))
         if beside is not None:

@@ -80,6 +80,7 @@ class MakeKafka(Protocol):
         properties: Mapping[str, str] | None = None,
         listeners: Sequence[Listener] = (),
         scram: Mapping[str, str] | None = None,
+        features: Mapping[str, int] | None = None,
     ) -> LocalKafka: ...
 
 
@@ -96,8 +97,12 @@ def own_kafka(tmp_path: Path) -> Iterator[MakeKafka]:
         properties: Mapping[str, str] | None = None,
         listeners: Sequence[Listener] = (),
         scram: Mapping[str, str] | None = None,
+        features: Mapping[str, int] | None = None,
     ) -> LocalKafka:
-        own = LocalKafka(folder / str(len(made)), nodes=nodes, properties=properties, listeners=listeners, scram=scram)
+        own = LocalKafka(
+            folder / str(len(made)), nodes=nodes, properties=properties, listeners=listeners, scram=scram,
+            features=features,
+        )  # fmt: skip
         made.append(own)
         own.start()
         return own

@@ -8,6 +8,7 @@ from typing import Any
 
 from stream.bus import Bus, Message, Stored
 from stream.codec import decode, encode
+from stream.flood_gate import PAUSE, OnFlood
 from stream.idle import lag
 from stream.metrics import StageStats
 from stream.outcomes import StageSpec
@@ -16,13 +17,15 @@ from stream.runner import run_stage
 from stream.settings import Settings
 from stream.stage import Fold, Map
 from stream.topics import DEAD, REJECTS, TOPICS
+from tests.patience import PATIENCE_S
 from tests.records import seed
 from tests.stream_fakes import Disk, MemoryBus
+from tests.virtual_time import VirtualLoop
 
-PATIENCE_S = 20.0
 FAST = Settings(
     commit_interval_s=0.001, commit_records=20, attempts=3, retry_base_s=0.0, retry_cap_s=0.001, drain_s=10.0
 )
+WHILE_S = 500 * FAST.commit_interval_s  # all that such a stage does by itself, it does many times in it
 INPUT, OUTPUT = TOPICS["functions"], TOPICS["typed"]
 
 
@@ -83,10 +86,12 @@ class Run:
 
 
 @contextlib.asynccontextmanager
-async def running(bus: Bus, stage: StageSpec, settings: Settings = FAST) -> AsyncIterator[Run]:
+async def running(
+    bus: Bus, stage: StageSpec, settings: Settings = FAST, on_flood: OnFlood = PAUSE
+) -> AsyncIterator[Run]:
     """Run a stage inside; it is stopped in good order, unless it has ended before."""
     stats, stop = StageStats(stage.name), asyncio.Event()
-    run = Run(stats, stop, asyncio.create_task(run_stage(bus, stage, settings, stats, stop)))
+    run = Run(stats, stop, asyncio.create_task(run_stage(bus, stage, settings, stats, stop, None, on_flood)))
     try:
         yield run
         if not run.task.done():
@@ -104,13 +109,12 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.0005)
 
 
-async def settled(look: Callable[[], object], turns: int = 200) -> None:
-    """Let everything that can happen without time passing happen, then check that `look` no longer changes."""
-    for _ in range(turns):
-        await asyncio.sleep(0)
+async def settled(look: Callable[[], object]) -> None:
+    """Let everything happen that can within a while of virtual time, then check that `look` no longer changes."""
+    assert isinstance(asyncio.get_running_loop(), VirtualLoop)
+    await asyncio.sleep(WHILE_S)
     before = look()
-    for _ in range(turns):
-        await asyncio.sleep(0)
+    await asyncio.sleep(WHILE_S)
     assert look() == before
 
 
@@ -131,11 +135,11 @@ async def rejects(bus: Bus) -> list[Rejected]:
     return [decode(stored.value, Rejected) for stored in await all_of(bus, REJECTS.name)]
 
 
-async def caught_up(bus: Bus, stage: StageSpec, patience_s: float = 10.0) -> None:
+async def caught_up(bus: Bus, stage: StageSpec, patience_s: float = PATIENCE_S) -> None:
     """Wait until nothing is left, the offsets at the end that hold no record included."""
     async with asyncio.timeout(patience_s):
         while await lag(bus, stage):
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.0005)
 
 
 async def check_conserved(bus: Bus, stage: StageSpec) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-PATIENCE_S = 20.0
+from tests.patience import PATIENCE_S
 
 
 async def set_topic(brokers: str, topic: str, configs: Mapping[str, str]) -> None:

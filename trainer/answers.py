@@ -19,12 +19,12 @@ import msgspec
 from consumers.llm.request import LLM, REQUESTS_IN_FLIGHT, Filtered, Request, Result, TooLong
 from stream import logs
 from stream.codec import UNREADABLE
+from stream.deadline import within
 from stream.errors import PipelineError, Transient, WrongConfig
 from stream.metrics import StageStats
 from stream.retry import Gate, backoff_s
-from stream.settings import Settings
+from stream.settings import SCORES, Settings
 
-RETRY = Settings()
 TOO_LONG = "too_long"
 """Finish reason of a prompt that does not fit the context: it was not sent, and its sample counts as failed."""
 
@@ -112,23 +112,23 @@ class AnswerFile:
 
 
 async def ask(
-    llm: LLM, questions: Sequence[Question], answers: AnswerFile, note: Callable[[int], None]
+    llm: LLM, questions: Sequence[Question], answers: AnswerFile, note: Callable[[int], None], settings: Settings
 ) -> list[Answer]:
     """Return an answer to each question, in order, from the file where it has one. `note` is told how many are there.
 
-    A server that is away is waited for; a request that fails alone is tried again to a limit.
+    A server that is away is waited for; a request that fails alone is tried again to a limit, as `settings` say.
 
     Raises:  PipelineError of the first question that failed for good; all answered ones are in the file.
     """
     found = {q.request.request_id: known for q in questions if (known := answers.known.get(q.request.request_id))}
     note(len(found))
-    stats = StageStats("scores")
+    stats = StageStats(SCORES)
     gate = Gate(stats)
     room = asyncio.Semaphore(REQUESTS_IN_FLIGHT)
 
     async def one(question: Question) -> None:
         async with room:
-            answer = _answer(question, await _patiently(gate, llm, question.request))
+            answer = _answer(question, await _patiently(gate, llm, question.request, settings))
         if answer.finish_reason != TOO_LONG:  # it was not paid for, and a larger context may hold it
             answers.add(answer)
         found[answer.id] = answer
@@ -145,14 +145,18 @@ async def ask(
     return [found[question.request.request_id] for question in questions]
 
 
-async def _patiently(gate: Gate, llm: LLM, request: Request) -> Result:
-    for attempt in range(1, RETRY.attempts + 1):
+async def _patiently(gate: Gate, llm: LLM, request: Request, settings: Settings) -> Result:
+    async def complete() -> Sequence[Result]:
+        what = f"request {request.request_id[:12]}"
+        return await within(settings.call_deadline_s, what, lambda: llm.complete(request.request_id, [request]))
+
+    for attempt in range(1, settings.attempts + 1):
         try:
-            [result] = await gate.call(lambda: llm.complete(request.request_id, [request]))
+            [result] = await gate.call(complete)
         except Transient:
-            if attempt == RETRY.attempts:
+            if attempt == settings.attempts:
                 raise
-            await asyncio.sleep(backoff_s(attempt, RETRY.retry_base_s, RETRY.retry_cap_s, random.random()))
+            await asyncio.sleep(backoff_s(attempt, settings.retry_base_s, settings.retry_cap_s, random.random()))
         else:
             return result
     raise AssertionError("the last attempt returns or raises")

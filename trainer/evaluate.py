@@ -16,6 +16,7 @@ from consumers.llm.request import LLM, Request, Sampling
 from sandbox import Result, SandboxBroken, SandboxRefused, Verdict
 from stream.errors import DependencyDown, PipelineError, WrongConfig
 from stream.records import Score, Step, derived_id, digest, sampling_seed
+from stream.settings import DEFAULTS, Settings
 from trainer.answers import FILTERED, TOO_LONG, Answer, AnswerFile, Question, ask
 from trainer.asking import Asking, solution
 from trainer.benchmarks import Benchmark
@@ -110,8 +111,11 @@ def silent(what: str, done: int, of: int) -> None:
     """Take note of nothing."""
 
 
-async def evaluate(llm: LLM, box: Box, job: Job, answers: Path, note: Note = silent) -> Evaluation:
-    """Return what a model scores. `llm` asks it; its answers are kept in the file `answers`.
+async def evaluate(
+    llm: LLM, box: Box, job: Job, answers: Path, note: Note = silent, settings: Settings = DEFAULTS
+) -> Evaluation:
+    """Return what a model scores. `llm` asks it, and failed requests are retried as `settings` say; its answers are
+    kept in the file `answers`.
 
     Raises:  WrongConfig for a file that cannot be used, or a benchmark whose references do not run; DependencyDown
              where no sandbox starts; PipelineError when a question or a run failed for good.
@@ -121,7 +125,7 @@ async def evaluate(llm: LLM, box: Box, job: Job, answers: Path, note: Note = sil
     questions = [question for problem in problems.values() for question in _questions(problem, job)]
     with AnswerFile(answers) as file:
         known = sum(question.request.request_id in file.known for question in questions)
-        found = await ask(llm, questions, file, lambda done: note("answers", done, len(questions)))
+        found = await ask(llm, questions, file, lambda done: note("answers", done, len(questions)), settings)
     solutions = [solution(job.asking, problems[a.task_id], a.text, a.special_tokens) for a in found]
     keys = [None if a.finish_reason in UNANSWERED else (a.task_id, s) for a, s in zip(found, solutions, strict=True)]
     ended = await _run(box, keys, _builder(problems, expected), _ended, note, "programs")

@@ -17,6 +17,7 @@ from consumers.llm.dialect import Dialect
 from consumers.llm.endpoint import Endpoint
 from consumers.llm.errors import BadReply, Paid, Refused
 from consumers.llm.failures import ContextExceeded, FormRefused, Withheld
+from consumers.llm.hosts import Host, Hosts
 from consumers.llm.latencies import Latencies
 from consumers.llm.permits import Permits, Urgency
 from consumers.llm.replies import Reply
@@ -24,8 +25,7 @@ from consumers.llm.request import LLM, Completion, Filtered, Request, Result, To
 from consumers.llm.servers import Servers
 from consumers.llm.unfinished import Unfinished, UnfinishedRecords
 from consumers.llm.usage import ServerState, Snapshot, Usage, failure
-from consumers.llm.window import Window
-from stream.errors import Fatal, Permanent, PipelineError, Transient, Unavailable, WrongConfig
+from stream.errors import EndpointDown, Fatal, Permanent, PipelineError, Transient, Unavailable, WrongConfig
 
 log = logging.getLogger(__name__)
 
@@ -56,9 +56,9 @@ class LLMClient:
 
     def __init__(self, endpoint: Endpoint, environ: Mapping[str, str] = os.environ) -> None:
         self.endpoint = endpoint
-        self._servers = Servers(endpoint, _key(endpoint.key_env, environ))
-        self._window = Window(endpoint.concurrency, endpoint.concurrency_min, endpoint.concurrency_max)
-        self._permits = Permits(self._window)
+        self._hosts = Hosts(endpoint.urls, endpoint.concurrency, endpoint.concurrency_min, endpoint.concurrency_max)
+        self._servers = Servers(endpoint, self._hosts, _key(endpoint.key_env, environ))
+        self._permits = Permits(self._hosts, self._servers.ask)
         self._unfinished = UnfinishedRecords()
         self._flights: dict[str, Flight] = {}
         self._told_of_thoughts = False
@@ -73,6 +73,7 @@ class LLMClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await _cancelled([flight.task for flight in self._flights.values()])
+        self._permits.close()
         await self._servers.close()
 
     async def check(self) -> None:
@@ -118,23 +119,18 @@ class LLMClient:
 
     def snapshot(self) -> Snapshot:
         """Return the state of the endpoint, for the live view and for metrics."""
-        permits = self._permits
-        limit = self._window.limit
-        down = self._servers.down
-        # The window is shared so far: each server is shown its part of it.
-        servers = tuple(
-            ServerState(host.url, host.in_flight, -(-limit // len(self._servers.all)), host.url in down)
-            for host in self._servers.all
-        )
+        hosts = self._hosts
         return Snapshot(
-            time.monotonic(),
-            self.usage(),
-            permits.in_flight,
-            permits.waiting,
-            limit,
-            down,
-            servers,
-            dict(self._latencies),
+            at_s=time.monotonic(),
+            stages=self.usage(),
+            in_flight=hosts.in_flight,
+            waiting=self._permits.waiting,
+            window=hosts.window,
+            down=hosts.down,
+            servers=tuple(
+                ServerState(host.url, host.in_flight, host.window.limit, down=host.failures > 0) for host in hosts.all
+            ),
+            latencies=dict(self._latencies),
         )
 
     async def complete(self, stage: str, depth: int, record_id: str, requests: Sequence[Request]) -> Sequence[Result]:
@@ -188,36 +184,51 @@ class LLMClient:
         await _cancelled(unwanted)
 
     async def _ask(self, errand: Errand) -> None:
-        """Wait for a permit, ask once, and keep the result with the record."""
-        # All that is large is made after the wait: many wait.
-        ticket = await self._permits.acquire(errand.urgency, errand.stage)
-        give_back = self._permits.gone
+        """Ask, and keep the result with the record."""
         try:
-            result = await self._result(errand)
-            if isinstance(result, Completion):
-                give_back = self._permits.succeeded
+            result = await self._ask_servers(errand)
         except PipelineError as err:
-            if isinstance(err, Refused):
-                give_back = self._permits.refused
             self._count(errand.stage, failure(err))
             raise
         except asyncio.CancelledError:
             self._count(errand.stage, Usage(cancelled=1))
             raise
-        finally:
-            give_back(ticket)
         errand.record.results[errand.request.request_id] = result
 
-    async def _result(self, errand: Errand) -> Result:
-        """Ask once, unless the prompt does not fit; again where the server wants the request in another form."""
+    async def _ask_servers(self, errand: Errand) -> Result:
+        """Wait for a permit and ask its server; where that is down, the next one."""
+        tried: dict[str, float] = {}
+        down: EndpointDown | None = None
+        # All that is large is made after the wait: many wait.
+        while permit := await self._permits.acquire(errand.urgency, errand.stage, tried):
+            if down is not None:
+                self._count(errand.stage, failure(down))  # the server before was passed over
+            give_back = self._permits.gone
+            try:
+                result = await self._result(errand, permit.host)
+                if isinstance(result, Completion):
+                    give_back = self._permits.succeeded
+                return result
+            except EndpointDown as err:
+                if isinstance(err, Refused):
+                    give_back = self._permits.refused
+                down = err
+                tried[permit.host.url] = time.monotonic()
+            finally:
+                give_back(permit)
+        raise down or self._servers.unwilling()
+
+    async def _result(self, errand: Errand, host: Host) -> Result:
+        """Ask a server once, unless the prompt does not fit; again where it wants the request in another form."""
         while True:
             spoken = self._dialect
             prompt = apis.prompt_field(self.endpoint, spoken, errand.request.prompt)
             started_s = time.monotonic()
             try:
-                too_long = await self._too_long(errand, prompt)
+                too_long = await self._too_long(errand, prompt, host)
                 if too_long is None:
-                    reply = await self._servers.complete(apis.body(self.endpoint, spoken, errand.request, prompt))
+                    body = apis.body(self.endpoint, spoken, errand.request, prompt)
+                    reply = await self._servers.complete(host, body)
                     return self._read(errand, reply, prompt.estimated_tokens, time.monotonic() - started_s)
             except FormRefused as err:
                 self._change(spoken, err)
@@ -251,7 +262,7 @@ class LLMClient:
         said = str(err).rstrip(". ")
         log.warning("%s: the client %s from now on; %s in [llm.NAME] avoids this", said, cure.words, cure.setting)
 
-    async def _too_long(self, errand: Errand, prompt: apis.PromptField) -> TooLong | None:
+    async def _too_long(self, errand: Errand, prompt: apis.PromptField, host: Host) -> TooLong | None:
         """Tell whether a prompt surely does not fit. Near the limit the server counts, where it has a tokenizer."""
         context = self.context
         if context is None:
@@ -260,7 +271,7 @@ class LLMClient:
         tokens, max_tokens = prompt.estimated_tokens, apis.max_tokens(self.endpoint, errand.request)
         fit = lengths.fit(tokens, max_tokens, context)
         if fit is lengths.Fit.CLOSE:
-            counted = await self._servers.count(prompt)
+            counted = await self._servers.count(host, prompt)
             tokens = tokens if counted is None else counted
             fit = lengths.Fit.YES if tokens + max_tokens <= context else lengths.Fit.NO
         return None if fit is lengths.Fit.YES else TooLong(tokens, context)

@@ -1,8 +1,8 @@
 """The servers of one endpoint, over HTTP: one question in, a reply or an error of ours out.
 
-Where there are several, one that cannot be reached or takes no more is passed over for the next one, since it has done
-no work. A request that broke in the middle may have been paid, and is the runner's to decide: unless the server does
-not answer at all any more, or did not while the request was under way, which is no record's fault.
+An EndpointDown means that the server has done no work: the client sends the request to the next one. A request that
+broke in the middle may have been paid, and is the runner's to decide: unless the server does not answer at all any
+more, or did not while the request was under way, which is no record's fault.
 """
 
 import asyncio
@@ -48,12 +48,12 @@ class NoModelList(WrongConfig):
 
 
 class Servers:
-    """The servers of `endpoint`; `key` goes with each request."""
+    """The servers of `endpoint`, which `hosts` keeps the state of; `key` goes with each request."""
 
-    def __init__(self, endpoint: Endpoint, key: str | None) -> None:
+    def __init__(self, endpoint: Endpoint, hosts: Hosts, key: str | None) -> None:
         self._endpoint = endpoint
         self._key = key
-        self._hosts = Hosts(endpoint.urls)
+        self._hosts = hosts
         headers = {"authorization": f"Bearer {key}"} if key else {}
         self._wires = {url: Wire(url, headers) for url in endpoint.urls}
         self._counts_left = FAILED_COUNTS  # failures until no server is asked for lengths any more
@@ -68,35 +68,25 @@ class Servers:
             await wire.close()
 
     @property
-    def all(self) -> tuple[Host, ...]:
-        """The servers, in the order of the config."""
-        return self._hosts.all
-
-    @property
-    def down(self) -> tuple[str, ...]:
-        """Urls that are left out at present."""
-        return self._hosts.down
-
-    @property
     def context(self) -> int | None:
         """The context that every server has, where one told; known after `check`."""
         return min(self._contexts.values(), default=None)
 
-    async def complete(self, body: bytes) -> Reply:
-        """Ask for one sample.
+    async def complete(self, host: Host, body: bytes) -> Reply:
+        """Ask a server for one sample.
 
         Raises:  EndpointDown, RequestTimedOut, BadReply, Permanent, WrongConfig; ContextExceeded, Withheld and
                  FormRefused, which `failures` explains.
         """
         path = apis.path(self._endpoint)
-        host, answer = await self._exchange(path, body, self._endpoint.timeout_s)
+        answer = await self._exchange(host, "POST", path, body, self._endpoint.timeout_s)
         if answer.status == HTTPStatus.NOT_FOUND:
             raise await self._not_found(host, path, answer)
         self._raise_failure(host, answer, body)
         # Only a message masks the key: in a text of the model the same letters are a word like others.
         return replies.read(answer.body, host.url, lambda: said.shown(apis.masked(answer.body, self._key)))
 
-    async def count(self, prompt: apis.PromptField) -> int | None:
+    async def count(self, host: Host, prompt: apis.PromptField) -> int | None:
         """Return the tokens of a prompt as the server counts them; None when it does not tell. No failure is one of the
         request: that asks for itself.
 
@@ -104,7 +94,6 @@ class Servers:
         """
         if not self._counts_left:
             return None
-        host = next((host for host in self._hosts.all if not host.failures), self._hosts.all[0])
         body = apis.tokenize_body(self._endpoint, prompt)
         try:
             answer = await self._wires[host.url].send("POST", _tokenize_url(host), body, SMALL_S)
@@ -166,14 +155,14 @@ class Servers:
 
         Raises:  EndpointDown, RequestTimedOut.
         """
-        await self._exchange_with(host, "GET", "/models", None, SMALL_S)
+        await self._exchange(host, "GET", "/models", None, SMALL_S)
 
     async def _speaks(self, host: Host) -> bool:
         """Whether a server that answers `/models` with a page speaks the API all the same: it refuses a request without
         a prompt, as JSON. This costs nothing."""
         body = orjson.dumps({"model": self._endpoint.model})
         try:
-            answer = await self._exchange_with(host, "POST", apis.path(self._endpoint), body, SMALL_S)
+            answer = await self._exchange(host, "POST", apis.path(self._endpoint), body, SMALL_S)
         except (Unavailable, Transient):
             return False
         try:
@@ -181,24 +170,7 @@ class Servers:
         except orjson.JSONDecodeError:
             return False
 
-    async def _exchange(self, path: str, body: bytes, timeout_s: float) -> tuple[Host, Answer]:
-        """Send to the best server, and to the next best where it is down."""
-        tried: set[str] = set()
-        down: EndpointDown | None = None
-        while host := self._hosts.choose(time.monotonic(), tried):
-            tried.add(host.url)
-            try:
-                return host, await self._exchange_with(host, "POST", path, body, timeout_s)
-            except EndpointDown as err:
-                down = err
-        if down is None:
-            wish_s = self._hosts.shortest_wish_s(time.monotonic())
-            urls = ", ".join(host.url for host in self._hosts.all)
-            down = Refused(f"{urls} wants no request for {wish_s:.0f} s", retry_after_s=wish_s)
-        raise down
-
-    async def _exchange_with(self, host: Host, method: str, path: str, body: bytes | None, timeout_s: float) -> Answer:
-        host.in_flight += 1
+    async def _exchange(self, host: Host, method: str, path: str, body: bytes | None, timeout_s: float) -> Answer:
         sent_s = time.monotonic()
         try:
             answer = await self._wires[host.url].send(method, host.url + path, body, timeout_s)
@@ -218,8 +190,6 @@ class Servers:
         except EndpointDown:
             self._hosts.silent(host, time.monotonic())
             raise
-        finally:
-            host.in_flight -= 1
         self._hosts.answered(host, time.monotonic())
         return answer
 
@@ -228,23 +198,34 @@ class Servers:
         None when it lived all along: then the request is to blame.
 
         What it has answered since the request was sent proves nothing: it may have stopped a moment later. So it is
-        asked a small question now. All who want to know at one time share the question.
+        asked a small question now.
         """
-        asking = self._asking.get(host.url)
-        if asking is None:
-            asking = self._asking[host.url] = asyncio.create_task(self._answers(host))
-            asking.add_done_callback(lambda _: self._asking.pop(host.url))
-        if not await asyncio.shield(asking):
+        if not await asyncio.shield(self.ask(host)):
             self._hosts.silent(host, time.monotonic())
             return EndpointDown(f"{host.url} answers nothing any more ({timed_out})")
         if not self._hosts.heard_all_along(host, sent_s):
             return EndpointDown(f"{host.url} was silent, and answers again ({timed_out})")
         return None
 
+    def unwilling(self) -> Refused:
+        """Return the error of a request that no server wants at present."""
+        wish_s = self._hosts.shortest_wish_s(time.monotonic())
+        urls = ", ".join(host.url for host in self._hosts.all)
+        return Refused(f"{urls} wants no request for {wish_s:.0f} s", retry_after_s=wish_s)
+
+    def ask(self, host: Host) -> asyncio.Task[bool]:
+        """Ask a server a small question; the result tells whether it answers. All who want to know at one time share
+        the question."""
+        asking = self._asking.get(host.url)
+        if asking is None:
+            asking = self._asking[host.url] = asyncio.create_task(self._answers(host))
+            asking.add_done_callback(lambda _: self._asking.pop(host.url))
+        return asking
+
     async def _answers(self, host: Host) -> bool:
         limit_s = min(SMALL_S, self._endpoint.timeout_s)
         try:
-            await self._exchange_with(host, "GET", "/models", None, limit_s)
+            await self._exchange(host, "GET", "/models", None, limit_s)
         except (Unavailable, Transient):
             return False
         return True
@@ -259,7 +240,7 @@ class Servers:
 
         Raises:  as `complete`; NoModelList for an answer of another kind.
         """
-        answer = await self._exchange_with(host, "GET", "/models", None, SMALL_S)
+        answer = await self._exchange(host, "GET", "/models", None, SMALL_S)
         if answer.status in NO_LIST:
             return None
         self._raise_failure(host, answer)

@@ -24,6 +24,8 @@ In doubt the window stays wide: a queue that is too long costs a little order, a
 import math
 from dataclasses import dataclass, field
 
+from consumers.llm.slow_start import SlowStart
+
 SPREAD = 1.5
 WORKS, QUEUES = 0.25, 0.15
 NARROW = 0.9
@@ -137,10 +139,12 @@ def working_share(low: Level, high: Level) -> tuple[float, float]:
 
 
 class Window:
-    """The number of requests to keep in flight, between `least` and `most`, learnt from how each one went."""
+    """The number of requests to keep in flight, between `least` and `most`, learnt from how each one went.
+    `slow_start` is for one that begins far too narrow; without it, only the rounds widen it."""
 
-    def __init__(self, start: int, least: int, most: int) -> None:
+    def __init__(self, start: int, least: int, most: int, slow_start: SlowStart | None = None) -> None:
         self._least, self._most = least, most
+        self._slow_start = slow_start
         self._width = float(start)
         self._ceiling = math.inf  # set by refusals
         self._falls = 0
@@ -168,6 +172,8 @@ class Window:
         if now.limit < now.sent <= now.limit + now.size:
             now.in_flight += in_flight
             now.open.add(ticket)
+        if self._slow_start:
+            self._slow_start.sent(ticket, in_flight, self.limit, now_s)
         return ticket
 
     def succeeded(self, ticket: Ticket, now_s: float) -> None:
@@ -180,6 +186,8 @@ class Window:
         self._mean_s[ticket.kind] = mean_s + (latency_s - mean_s) / count, count
         if ticket in ticket.round.open:
             ticket.round.latencies_s.append(self._latency(ticket, now_s))
+        if self._slow_start:
+            self._widen(self._slow_start, ticket, now_s)
         self.gone(ticket, now_s)
 
     def refused(self, ticket: Ticket, now_s: float) -> None:
@@ -187,6 +195,7 @@ class Window:
         if ticket.falls == self._falls and self._answered:
             self._falls += 1
             self._answered = False
+            self._slow_start = None
             self._ceiling = max(float(self._least), min(self._width, self._most, self._ceiling) * REFUSED)
             self._start_anew(self._width)
             self._round = self._new_round()
@@ -195,8 +204,19 @@ class Window:
     def gone(self, ticket: Ticket, now_s: float) -> None:
         """Forget a request that ended in a way that says nothing about load."""
         ticket.round.open.discard(ticket)
-        if self._round.over:
+        if self._slow_start:
+            self._slow_start.gone(ticket, self.limit, now_s)
+        elif self._round.over:
             self._learn(self._round, now_s)
+            self._round = self._new_round()
+
+    def _widen(self, slow_start: SlowStart, ticket: Ticket, now_s: float) -> None:
+        width = slow_start.succeeded(ticket, self.limit, now_s)
+        if width:
+            self._width = min(width, self._most)
+        elif slow_start.over:  # only now is it known what is usual
+            self._slow_start = None
+            self._start_anew(self._width)
             self._round = self._new_round()
 
     def _latency(self, ticket: Ticket, now_s: float) -> tuple[float, float]:

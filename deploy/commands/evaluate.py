@@ -81,15 +81,19 @@ def evaluate(
     Where a stream is named (--dir, --bus, or `bus` in the config file) the score is published in it, and all of its
     scores are shown.
     """
+    from deploy.planning.settings import read
     from deploy.training import evaluating
+    from stream.settings import SCORES
     from trainer import benchmarks
     from trainer.evaluate import Job, Samples
 
-    if not model and not check:
+    if not model and not check and (llm is not None or config is None):
         raise WrongConfig("name the model to evaluate, as its server does")
     stream = find_named(directory, bus, namespace, config)
     local = evaluating.local_model(model, llm)
-    endpoint, settings = evaluating.endpoint_of(model, llm, api, config) if model and not local else (None, None)
+    settings = read(config)[0]
+    asked = (model or not check) and not local
+    endpoint = evaluating.endpoint_of(model, llm, api, config)[0] if asked else None
     try:
         drawn = Samples(samples, temperature, top_p, max_tokens, seed)
     except ValueError as err:
@@ -102,7 +106,7 @@ def evaluate(
         Job(model, loaded[0], asking, drawn, ks)
     except ValueError as err:
         raise WrongConfig(f"--k {max(ks)}: {err}") from err
-    plan = evaluating.Plan(loaded, asking, drawn, ks, out, cpu_s, stream)
+    plan = evaluating.Plan(loaded, asking, drawn, ks, out, cpu_s, stream, settings.runner.of(SCORES))
     if check:
         failed = run_async(evaluating.check(plan))
         for name, attempt in failed:
@@ -113,7 +117,7 @@ def evaluate(
     if local is not None:
         scores = run_async(evaluating.score_directory(local, api or "completions", plan))
     else:
-        assert endpoint is not None and settings is not None
+        assert endpoint is not None
         budget_s = settings.start_budget_s if start_budget_s is None else start_budget_s
         scores = run_async(evaluating.score(endpoint, endpoint.model, plan, budget_s))
     shown = run_async(evaluating.scores_of(stream)) if stream else scores

@@ -75,7 +75,8 @@ def replay(
     config: ConfigFile = None,
     as_json: Json = False,
 ) -> None:
-    """Give a stage again what ended in nothing but rejects or dead letters. The next `up` or `run` takes it.
+    """Give a stage again what ended in nothing but rejects or dead letters. The next `up` or `run` takes it; a stage
+    that paused because of dead letters resumes.
 
     With --into a new namespace begins: the stage, and all below it, run there anew on all that it reads here, with the
     recipe, prompts or model that are named now. What they made here stays.

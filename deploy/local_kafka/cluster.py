@@ -37,7 +37,8 @@ class LocalKafka:
 
     It runs on when this process ends, and any other process may stop it by its folder. `properties` win over ours;
     each of `listeners` is one more beside the plain one, and `kafka.addresses(NAME)` tells where; `scram` are users
-    and passwords for SCRAM-SHA-256 and -512, made with the storage.
+    and passwords for SCRAM-SHA-256 and -512, and `features` levels of features (`transaction.version`), made with the
+    storage.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class LocalKafka:
         properties: Mapping[str, str] | None = None,
         listeners: Sequence[Listener] = (),
         scram: Mapping[str, str] | None = None,
+        features: Mapping[str, int] | None = None,
     ) -> None:
         if nodes is not None and nodes not in SIZES:
             raise WrongConfig(f"--nodes {nodes}: a local Kafka has 1 node, or 3")
@@ -58,6 +60,7 @@ class LocalKafka:
         self._properties = dict(properties or {})
         self._listeners = tuple(listeners)
         self._scram = dict(scram or {})
+        self._features = dict(features or {})
         self._layout: Layout | None = None
         self._nodes: list[Node] = []
         self._look()
@@ -168,13 +171,15 @@ class LocalKafka:
         for node in stopped:
             settings = properties(node.number, found.nodes, found.ports, self._listeners, self._properties)
             node.configure(settings)
-        users = [
+        made_with = [
             f"--add-scram={mechanism}=[name={name},password={password}]"
             for name, password in self._scram.items()
             for mechanism in ("SCRAM-SHA-256", "SCRAM-SHA-512")
         ]
+        for feature, level in self._features.items():
+            made_with += ["--feature", f"{feature}={level}"]
         with ThreadPoolExecutor(len(stopped)) as pool:
-            for made in [pool.submit(node.format, found.cluster_id, users) for node in stopped]:
+            for made in [pool.submit(node.format, found.cluster_id, made_with) for node in stopped]:
                 made.result()
         return stopped
 

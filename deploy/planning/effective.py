@@ -6,6 +6,7 @@ that no topic ever holds a mixture. Where and how fast the work is done (URLs, s
 
 import asyncio
 import json
+import random
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -17,8 +18,9 @@ import msgspec
 from deploy.planning.recipe import Recipe, StagePlan
 from stream.bus import Appender, Bus, Message
 from stream.codec import decode, encode
-from stream.errors import InUse, WrongConfig
+from stream.errors import InUse, LeaseLost, WrongConfig
 from stream.records import RecipeText
+from stream.retry import backoff_s
 from stream.topics import RECIPE, foreign
 
 OWNED_S = 10.0  # how long another process may take to begin a stream
@@ -125,12 +127,20 @@ async def begin(
     Raises:  as `check_named` and `begun`.
     """
     check_named(recipe)
-    async with _owned(bus) as appender:
-        if await begun(bus, recipe, remedy):
-            return
-        name, text = str(recipe["name"]), canonical(recipe)
-        record = replace(branched, name=name, text=text) if branched else RecipeText(name, text, None)
-        await appender.append([Message(RECIPE.name, record.key, encode(record))])
+    name, text = str(recipe["name"]), canonical(recipe)
+    record = replace(branched, name=name, text=text) if branched else RecipeText(name, text, None)
+    give_up_s, failures = time.monotonic() + OWNED_S, 0
+    while not await begun(bus, recipe, remedy):
+        try:
+            async with _owned(bus) as appender:
+                if not await begun(bus, recipe, remedy):
+                    await appender.append([Message(RECIPE.name, record.key, encode(record))])
+                return
+        except LeaseLost:  # on Kafka the last of several that start together owns the name
+            failures += 1
+            if time.monotonic() >= give_up_s:
+                raise
+            await asyncio.sleep(backoff_s(failures, 0.1, 2.0, random.random()))
 
 
 @asynccontextmanager

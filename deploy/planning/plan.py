@@ -14,7 +14,7 @@ from deploy.planning import recipe as recipes
 from deploy.planning import settings
 from deploy.planning.effective import NAME_A_MODEL, Asked, effective
 from deploy.planning.recipe import Recipe
-from deploy.planning.settings import Config
+from deploy.planning.settings import DEFAULT_LLM, Config
 from deploy.serving import checkpoint
 from deploy.serving.checkpoint import Checkpoint
 from stream.config import Document, refuse, suggestion
@@ -110,7 +110,8 @@ def _local_endpoint(local: Checkpoint | None, flags: Flags) -> Endpoint | None:
 def _endpoint(
     named: str | None, stage: str, flags: Flags, config: Config, document: Document | None
 ) -> Endpoint | None:
-    """Return the endpoint of a stage: that of the flags, else the one it names, else the only one there is."""
+    """Return the endpoint of a stage: that of the flags, else the one it names, else `main`, else the only one there
+    is."""
     if flags.llm is not None:
         if flags.model is None:
             raise WrongConfig(f"--llm {flags.llm}: name the model too, with --model")
@@ -124,13 +125,14 @@ def _endpoint(
         if document is None:
             raise WrongConfig(f"stage {stage}: {message}")
         refuse(message, [document], ("stages", stage, "llm"))
-    if named is None and len(config.llm) > 1:
-        raise WrongConfig(
-            f"stage {stage} names no endpoint, and there are {len(config.llm)}: set llm in [stages.{stage}]"
-        )
-    end = config.llm[named] if named is not None else next(iter(config.llm.values()), None)
-    if end is None:
+    if named is None and not config.llm:
         return None
+    end = config.llm[named] if named is not None else config.default_llm
+    if end is None:
+        raise WrongConfig(
+            f"stage {stage} names no endpoint, and none of {', '.join(config.llm)} is the default: set llm in "
+            f"[stages.{stage}], or name one of them {DEFAULT_LLM}"
+        )
     return _with_flags(end, flags)
 
 

@@ -12,10 +12,12 @@ from stream import config
 from stream.config import Document
 from stream.kafka.security import KafkaConfig
 from stream.logs import Format
-from stream.settings import Settings
+from stream.settings import SCORES, Settings
 from stream.topics import MOST_PARTITIONS
 
 DEFAULT_RECIPE = "selfcodealign"
+DEFAULT_LLM = "main"
+"""The endpoint of whoever names none, where there are several."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +61,37 @@ class Config:
         if self.metrics_port is not None and not 1 <= self.metrics_port <= 65_535:
             raise ValueError("metrics_port must be from 1 to 65535")
 
+    @property
+    def default_llm(self) -> Endpoint | None:
+        """The endpoint of whoever names none: `main`, else the only one there is; None where no one is that."""
+        only = next(iter(self.llm.values())) if len(self.llm) == 1 else None
+        return self.llm.get(DEFAULT_LLM, only)
+
 
 def read(path: Path | None) -> tuple[Config, Document | None]:
     """Read a config file, or the defaults where there is none. Paths in it are relative to its folder.
 
     Raises:  WrongConfig naming file, line and key.
     """
+    found, document = _read(path)
+    if document is not None and found.runner.stages:
+        _check_stages(found.runner, document)
+    return found, document
+
+
+def _read(path: Path | None) -> tuple[Config, Document | None]:
     if path is None:
         return Config(), None
     document = training_placed(config.placed(config.read(path), path.parent, ("prompts", "recipe")), path.parent)
     document = bus_placed(document, path.parent)
     return config.convert(document.data, Config, [document]), document
+
+
+def _check_stages(runner: Settings, document: Document) -> None:
+    """Raises:  WrongConfig for a table [runner.stages.NAME] of no stage."""
+    from deploy.planning.stages import KINDS  # here: it loads every stage, of which most commands know nothing
+
+    known = {kind.topic for kind in KINDS}
+    if (name := runner.unknown(known)) is not None:
+        expected = config.suggestion(name, [*known, SCORES])
+        config.refuse(f"unknown stage; {expected}", [document], ("runner", "stages", name))

@@ -21,6 +21,7 @@ from deploy.planning.plan import Plan
 from deploy.planning.recipe import StagePlan
 from deploy.running import work as running
 from deploy.running.endpoint_view import tokens
+from deploy.running.leftover import about_dead, about_no_examples, open_dead
 from deploy.running.live import View
 from deploy.signals import EXIT_INTERRUPTED
 from deploy.streams import report
@@ -45,6 +46,7 @@ from trainer.hyperparameters import Train
 log = logging.getLogger(__name__)
 
 EXAMPLES = TOPICS["examples"]
+EXIT_DEAD = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +63,15 @@ class Start:
     log_format: logs.Format = "console"
     as_json: bool = False
 
+    @property
+    def whole(self) -> bool:
+        """Whether every stage of the recipe is run."""
+        return len(self.stages) == len(self.plan.recipe.stages)
+
 
 async def up(asked: Start) -> int:
-    """Run until idle or told to stop, report, and return the exit code.
+    """Run until idle or told to stop, report, and return the exit code: 1 where a run until idle leaves inputs dead, of
+    the namespace or, for a worker of some stages, of these.
 
     Raises:  Fatal: WrongConfig for what is wrong with sources, config, recipe or model; DependencyDown; InUse when
              another process runs the same stages.
@@ -79,20 +87,33 @@ async def up(asked: Start) -> int:
         if start.metrics_port is not None:
             serve(start.metrics_port, Exporter(stats.values()), EndpointExporter(pipeline.snapshots))
         view = View(list(stats.values()), pipeline.snapshots)
-        work = running.Work(pipeline.specs, sources, start.limit, start.until_idle, pipeline.local, start.where.copies)
+        work = running.Work(
+            specs=pipeline.specs,
+            sources=sources,
+            limit=start.limit,
+            until_idle=start.until_idle,
+            local=pipeline.local,
+            copies=start.where.copies,
+            flags=start.where.flags(),
+        )
         async with train_beside.beside(bus, _training(start), start.where.folder, view.tell_training) as trainer:
             interrupted = await running.run(bus, work, start.plan.config.runner, stats, view, console)
             if trainer is not None and start.until_idle and not interrupted:
                 interrupted = await trainer.finish()
-        await _tell_end(bus, start, sources, pipeline.used())
+        dead: Mapping[str, int] | None = None
+        if start.until_idle and not interrupted:
+            dead = await open_dead(bus, None if start.whole else [stage.name for stage in start.stages])
+        await _tell_end(bus, start, sources, pipeline.used(), dead)
         if trainer is not None:
             trainer.raise_failure()
-    return EXIT_INTERRUPTED if interrupted else 0
+    if interrupted:
+        return EXIT_INTERRUPTED
+    return EXIT_DEAD if dead else 0
 
 
 def _training(start: Start) -> Train:
     """Return how to train: not at all in a worker of some stages."""
-    return start.plan.recipe.train if len(start.stages) == len(start.plan.recipe.stages) else Train()
+    return start.plan.recipe.train if start.whole else Train()
 
 
 def _above(console: Console) -> TextIO:
@@ -174,11 +195,22 @@ async def _tell_rest(bus: Bus, specs: Sequence[StageSpec]) -> None:
     log.info("going on with namespace %s; inputs left by an earlier run%s: %s", bus.namespace, most, waiting or "none")
 
 
-async def _tell_end(bus: Bus, start: Start, sources: Sequence[Directory], used: Mapping[str, Usage]) -> None:
-    """Report the funnel over the whole history, one example, and what to do next."""
-    counts = await funnel(bus, legs(await outline(bus)))
-    whole = len(start.stages) == len(start.plan.recipe.stages)  # a worker of some stages has no example to show for it
-    shown = await latest_example(bus) if whole else None
+async def _tell_end(
+    bus: Bus,
+    start: Start,
+    sources: Sequence[Directory],
+    used: Mapping[str, Usage],
+    dead: Mapping[str, int] | None,
+) -> None:
+    """Report the funnel over the whole history, one example, and what to do next. `dead` are the inputs that are dead,
+    by stage, where a run has ended because nothing is left to do; else None."""
+    specs = await outline(bus)
+    counts = await funnel(bus, legs(specs))
+    shown = await latest_example(bus) if start.whole else None  # a worker of some stages has none to show for it
+    left = list(about_dead(dead or {}, {spec.name: spec.input.name for spec in specs}, start.where.flags()))
+    makes_examples = any(spec.name == EXAMPLES.name for spec in start.stages)
+    if dead is not None and start.whole and makes_examples and shown is None:
+        left.insert(0, about_no_examples(counts))
     if start.as_json:
         put_json(
             {
@@ -186,8 +218,11 @@ async def _tell_end(bus: Bus, start: Start, sources: Sequence[Directory], used: 
                 "stages": counts,
                 "used": used,
                 "example": shown.key if shown else None,
+                "dead": dead,
             }
         )
+        for line in left:
+            say(line)
         return
     out = report.console()
     for source in sources:
@@ -198,7 +233,9 @@ async def _tell_end(bus: Bus, start: Start, sources: Sequence[Directory], used: 
         out.print(f"this run: {total.requests:,} requests, {tokens(total)}")
     if shown is not None:
         out.print(report.example(shown))
-    for line in _next(start, counts, shown):
+    if dead is None and any(count.dead for count in counts):
+        left.append(f"what became dead letters: seedstream dead {start.where.flags()}")
+    for line in (*_next(start, counts, shown), *left):
         say(line)
 
 
@@ -209,8 +246,6 @@ def _next(start: Start, counts: Sequence[Count], shown: Example | None) -> Itera
         yield f"all that led to it:       seedstream show {shown.key[: report.ID_CHARS]} {where}"
     if any(count.rejected for count in counts):
         yield f"what was turned down:     seedstream rejects {where}"
-    if any(count.dead for count in counts):
-        yield f"what we failed (a defect): seedstream dead {where}"
     if any(count.lag for count in counts) and not start.stages:
         yield f"the stages have work now: seedstream run STAGE … {where}"
     elif any(count.lag for count in counts):

@@ -17,6 +17,7 @@ from deploy.serving.server import Server
 from deploy.signals import EXIT_INTERRUPTED
 from stream.bus import Bus
 from stream.errors import Fatal
+from stream.flood_gate import OnFlood
 from stream.garbage import seldom_collected
 from stream.idle import wait_until_idle, watch_lag
 from stream.ingest import Source, ingest
@@ -39,6 +40,7 @@ class Work:
     until_idle: bool  # else for ever
     local: Server | None = None  # a model's server that is ours, to be started again when it dies
     copies: Path | None = None  # the folder for copies of state logs, if there are to be any
+    flags: str = "…"  # that name the stream on a command line
 
 
 class Stop:
@@ -80,10 +82,12 @@ async def run(
 
     Raises:  Fatal of the first part that failed, after all others were let finish what they had in flight.
     """
+    on_flood = OnFlood(work.until_idle, work.flags)
     stop = Stop(view)
     sources_done = asyncio.Event()
     parts: list[Coroutine[None, None, object]] = [
-        run_stage(bus, spec, settings, stats[spec.name], stop.event, work.copies) for spec in work.specs
+        run_stage(bus, spec, settings.of(spec.name), stats[spec.name], stop.event, work.copies, on_flood)
+        for spec in work.specs
     ]
     if work.local is not None:
         parts.append(work.local.watch(stop.event))

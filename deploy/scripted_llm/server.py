@@ -68,6 +68,8 @@ class ScriptedLLM:
         self.tokenized = 0  # prompts whose length was asked for
         self._dialect = DIALECTS[dialect] if isinstance(dialect, str) else dialect
         self._writer = Model(self._dialect, tuple(around), shares or Shares())
+        self.answering = asyncio.Event()  # while it is cleared, requests are taken and none is answered
+        self.answering.set()
         self._model = model
         self._port = port
         self._service = service or Service()
@@ -176,6 +178,7 @@ class ScriptedLLM:
         if self._context is not None:
             prompt_tokens = min(prompt_tokens, self._context)  # what is left of it, where it was cut
         async with self._slots:
+            await self.answering.wait()
             seconds = service_s(prompt, seed, self._service.mean_s, self._service.sigma)
             await asyncio.sleep(seconds + ((fault and fault.slow_s) or 0))
         room = None

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from deploy.planning.effective import stored_recipe
 from deploy.streams.outline import reads_of
-from stream.audit import REPLAY, Position
 from stream.bus import Bus, Stored
 from stream.codec import decode
 from stream.errors import WrongConfig
+from stream.outcomes import REPLAY, Position
 from stream.records import Record
 from stream.topics import AUDIT, DEAD, RECIPE, REJECTS, TOPICS, Topic, foreign
 

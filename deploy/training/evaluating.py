@@ -22,7 +22,7 @@ from consumers.llm.endpoint import Endpoint
 from deploy.lab import BENCHMARK
 from deploy.options import put_json, say
 from deploy.planning.pipeline import reach
-from deploy.planning.settings import Config, read
+from deploy.planning.settings import DEFAULT_LLM, Config, read
 from deploy.serving import checkpoint
 from deploy.serving.checkpoint import Checkpoint
 from deploy.serving.serve import vllm_server
@@ -33,6 +33,7 @@ from sandbox import Limits, Sandbox, SandboxRefused
 from stream import logs
 from stream.errors import DependencyDown, WrongConfig
 from stream.records import Score
+from stream.settings import DEFAULTS, SCORES, Settings
 from trainer import plot
 from trainer.asking import Asking, Chatting, Continuing, Templated
 from trainer.benchmarks import Benchmark
@@ -63,6 +64,7 @@ class Plan:
     out: Path  # the folder for answers, results and the plot
     cpu_s: float  # of a program
     stream: Where | None = None  # where scores are published
+    settings: Settings = DEFAULTS  # how requests are retried
 
 
 async def score(endpoint: Endpoint, model_id: str, plan: Plan, start_budget_s: float = 15.0) -> list[Score]:
@@ -83,8 +85,10 @@ async def score(endpoint: Endpoint, model_id: str, plan: Plan, start_budget_s: f
                 for benchmark in plan.benchmarks:
                     job = Job(model_id, benchmark, plan.asking, plan.samples, plan.ks)
                     place = plan.out / _slug(model_id) / _slug(benchmark.name)
-                    llm = client.for_stage("scores", 0)
-                    done = await evaluate(llm, box, job, place.with_name(f"{place.name}.answers.jsonl"), note)
+                    llm = client.for_stage(SCORES, 0)
+                    done = await evaluate(
+                        llm, box, job, place.with_name(f"{place.name}.answers.jsonl"), note, plan.settings
+                    )
                     ends.append(_keep(done, place))
                     await _publish(plan, done.score)
                     scores.append(done.score)
@@ -133,7 +137,8 @@ async def scores_of(where: Where) -> list[Score]:
 
 
 def endpoint_of(model: str, llm: str | None, api: str | None, config_file: Path | None) -> tuple[Endpoint, Config]:
-    """Return where `model` is asked: at the url of the flag, or at the config's endpoint of that model or name.
+    """Return where `model` is asked: at the url of the flag, or at the config's endpoint of that model, else of that
+    name. Of several with that model, or where no model is named, it is the config's default.
 
     Raises:  WrongConfig.
     """
@@ -144,11 +149,21 @@ def endpoint_of(model: str, llm: str | None, api: str | None, config_file: Path 
             return Endpoint(llm, model, chosen), config
         except ValueError as err:
             raise WrongConfig(f"--llm {llm}: {err}") from err
-    ends = [end for name, end in config.llm.items() if model in (name, end.model)]
-    if len(ends) != 1:
+    end = _configured(model, config) if model else config.default_llm
+    if end is None:
         known = f"; {config_file} has {', '.join(config.llm) or 'none'}" if config_file else ""
-        raise WrongConfig(f"model {model}: name its server with --llm URL, or as [llm.NAME] in a --config file{known}")
-    return (replace(ends[0], api=chosen) if api else ends[0]), config
+        what = f"model {model}: name its" if model else "name the model to evaluate, and its"
+        raise WrongConfig(f"{what} server with --llm URL, or as [llm.NAME] in a --config file{known}")
+    return (replace(end, api=chosen) if api else end), config
+
+
+def _configured(model: str, config: Config) -> Endpoint | None:
+    """Return the endpoint of a model, or of that name; None where there is none, or several of which none is meant."""
+    ends = {name: end for name, end in config.llm.items() if end.model == model}
+    ends = ends or {name: end for name, end in config.llm.items() if name == model}
+    if len(ends) == 1:
+        return next(iter(ends.values()))
+    return ends.get(model) or ends.get(DEFAULT_LLM)
 
 
 def asking_of(api: str, template: Path | None) -> Asking:

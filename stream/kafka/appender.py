@@ -83,13 +83,18 @@ class KafkaAppender:
         self._marks = _left(self._marks, mark)
 
     async def _is_written(self, messages: Sequence[Message]) -> bool:
-        """Take the name again after a step of unknown fate; return whether that step was this one, and written.
+        """Resume after a step of unknown fate; return whether that step was this one, and written.
 
-        Raises:  LeaseLost when somebody else has written since; BrokerDown.
+        Raises:  LeaseLost when another owner has the name now; BrokerDown.
         """
-        # Before it is begun, which would fence them. A step of ours that is still open is none of theirs.
+        # Before we resume: where the coordinator cannot say who has begun, that would fence them. A step of ours that
+        # is still open is none of theirs.
         self._refuse_others(await self._found(stable=False))
-        await self._owner.begin()  # it ends what is under way
+        try:
+            await self._owner.resume()  # it ends what is under way
+        except LeaseLost:
+            self._over = True
+            raise
         try:
             found = await self._found()
         except BaseException:

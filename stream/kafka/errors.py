@@ -29,6 +29,8 @@ LOGIN = (
     kafka.SecurityDisabled,
 )
 
+FAILED = "the broker failed at it and gave no reason (UnknownError): its log names the cause"
+
 CREATE = "Create on the cluster, or somebody who runs `seedstream topics create` for it"
 
 ACLS: dict[type[kafka.KafkaError], str] = {
@@ -84,7 +86,7 @@ def translation(err: BaseException, what: str) -> PipelineError:
             return WrongConfig(f"{what}: refused: {cure}")
     if isinstance(err, kafka.UnsupportedVersionError | kafka.IncompatibleBrokerVersion):
         return Fatal(f"{what}: the broker is too old ({_said(err)}): Apache Kafka 3.8 or newer is needed")
-    return BrokerDown(f"{what}: {_said(err)}")
+    return BrokerDown(f"{what}: {FAILED if isinstance(err, kafka.UnknownError) else _said(err)}")
 
 
 def _plain(said: object) -> str:

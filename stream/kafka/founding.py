@@ -1,22 +1,27 @@
 """Creating what a namespace needs: topics, and the progress of every group. And what is wrong with what stands."""
 
 import asyncio
+import random
 import time
 from collections.abc import Mapping, Sequence
 
 from aiokafka.structs import TopicPartition
 
-from stream.errors import BrokerDown, WrongConfig
+from stream.errors import BrokerDown, LeaseLost, WrongConfig
 from stream.kafka.admin import Described
 from stream.kafka.beginning import begin, has_outcomes
 from stream.kafka.layout import YEAR_MINUTES, configs, wrong_configs
 from stream.kafka.lease import decoded, lost
 from stream.kafka.place import Place
 from stream.kafka.security import KafkaConfig
+from stream.retry import backoff_s
 from stream.topics import Topic
 
 SEEN_S = 10.0
 """How long a new topic may take to be known by the brokers."""
+
+BEGUN_S = 30.0
+"""How long several who create the same topics may take a partition from each other before one has begun it."""
 
 BROKERS_OWN = ("__consumer_offsets", "__transaction_state")
 
@@ -84,16 +89,35 @@ class Founding:
         await asyncio.gather(*(self._begin_one(stage, topic, partition) for partition in without))
 
     async def _begin_one(self, stage: str, topic: str, partition: int) -> None:
-        """As its owner: so a worker that began in the meantime is not set back."""
+        """As its owner: so a worker that began in the meantime is not set back. Whoever loses the partition to another
+        looks again whether that one has begun it.
+
+        Raises:  LeaseLost when that is so for BEGUN_S; BrokerDown.
+        """
         place = self._place
-        owner = place.owner(stage, topic, str(partition))
-        try:
-            await owner.begin()
-            found = await place.admin.committed(place.group(stage), place.full(topic), [partition])
-            if found[partition] is None:
-                await begin(place, owner, stage, topic, partition)
-        finally:
-            await owner.close()
+        end_s, failures = time.monotonic() + BEGUN_S, 0
+        while True:
+            owner = place.owner(stage, topic, str(partition))
+            try:
+                await owner.begin()
+                if await self._is_without(stage, topic, partition):
+                    await begin(place, owner, stage, topic, partition)
+                return
+            except LeaseLost:
+                failures += 1
+                if time.monotonic() > end_s:
+                    raise
+            finally:
+                await owner.close()
+            await asyncio.sleep(backoff_s(failures, 0.05, 1.0, random.random()))
+            if not await self._is_without(stage, topic, partition):
+                return  # without beginning, which would take it from its owner
+
+    async def _is_without(self, stage: str, topic: str, partition: int) -> bool:
+        """Tell whether a stage has no progress on a partition."""
+        place = self._place
+        found = await place.admin.committed(place.group(stage), place.full(topic), [partition])
+        return found[partition] is None
 
     # --- differences
 

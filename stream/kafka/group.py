@@ -18,7 +18,7 @@ from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitio
 from aiokafka.structs import TopicPartition
 
 from stream.bus import Gone, Lease
-from stream.errors import Unavailable
+from stream.errors import LeaseLost, Unavailable
 from stream.kafka.beginning import taken
 from stream.kafka.errors import translated
 from stream.kafka.lease import KafkaLease
@@ -180,7 +180,7 @@ class Group(ConsumerRebalanceListener):
         while True:
             try:
                 lease = await self._take(partition)
-            except Unavailable as err:
+            except (Unavailable, LeaseLost) as err:  # LeaseLost: another began before its first progress was written
                 failures += 1
                 if failures == 1:
                     log.warning("%s waits to take partition %d: %s", self._stage, partition, err)

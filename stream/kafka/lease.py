@@ -205,11 +205,15 @@ class KafkaLease:
         self._written(progress)
 
     async def _is_written(self, progress: Progress) -> bool:
-        """Take the partition again after a step of unknown fate; return whether that step was this one, and written.
+        """Resume after a step of unknown fate; return whether that step was this one, and written.
 
-        Raises:  LeaseLost when somebody else has written since; BrokerDown.
+        Raises:  LeaseLost when another owner has the partition now; BrokerDown.
         """
-        await self._owner.begin()  # first: it ends what is under way
+        try:
+            await self._owner.resume()  # first: it ends what is under way
+        except LeaseLost:
+            self._lose()
+            raise
         try:
             found = await committed(self._place, self._group, self._tp)
         except BaseException:

@@ -6,6 +6,8 @@ aiokafka's transactions have traps, which this file is there to know:
   doubt is thrown away, not stopped.
 - The commit of offsets is not checked against the group's generation. So there is one id for each input partition,
   and only fencing tells the owner from a zombie.
+- A producer that starts fences whoever owns the id, also a successor. So an owner in doubt resumes: it asks for the
+  epoch after its own, and is refused when another has begun (`epochs.py`).
 """
 
 import asyncio
@@ -14,13 +16,14 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaConnectionError, KafkaError
+from aiokafka.errors import IllegalOperation, KafkaConnectionError, KafkaError, UnknownError
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from stream.bus import Message
 from stream.kafka.cluster import Cluster
-from stream.kafka.errors import translated
+from stream.kafka.epochs import EpochHandler, Held, is_unclaimed
+from stream.kafka.errors import FENCED, translated
 from stream.kafka.wire import headers, partition_of
 
 TRANSACTION_MS = 15_000
@@ -56,6 +59,7 @@ class Owner:
         self._partitions = partitions
         self._limits = limits
         self._producer: AIOKafkaProducer | None = None
+        self._held: Held | None = None  # the last epoch that was ours
         self._discarded: set[asyncio.Task[None]] = set()
 
     @property
@@ -68,6 +72,22 @@ class Owner:
 
         Raises:  BrokerDown, WrongConfig when not allowed.
         """
+        await self._start(None)
+
+    async def resume(self) -> None:
+        """Become the owner again after a step of unknown fate: what is open of it is aborted. Fences nobody else.
+
+        Raises:  LeaseLost when another owner has begun; as `begin`.
+        """
+        if not await self._start(self._held):
+            await self.begin()
+
+    async def _start(self, held: Held | None) -> bool:
+        """Start a producer with the epoch after the one held, or unconditionally. Return False when there is no such
+        epoch to be had, though nobody has begun since.
+
+        Raises:  LeaseLost when another owner has begun.
+        """
         self.discard()
         producer = AIOKafkaProducer(
             transactional_id=self._id,
@@ -77,20 +97,31 @@ class Owner:
             max_request_size=max([BATCH_BYTES, *self._limits.values()]),
             **self._cluster.client,
         )
+        sender = producer._sender  # pyright: ignore[reportPrivateUsage] - there is no public way
+        sender._do_init_pid = EpochHandler(sender, held).do  # pyright: ignore[reportPrivateUsage]
         try:
             with translated(self.what):
                 async with asyncio.timeout(BEGIN_S):
-                    await producer.start()
+                    try:
+                        await producer.start()
+                    except (*FENCED, UnknownError):
+                        if held is None or not await is_unclaimed(producer.client, self._id, held):
+                            raise
+                        self._throw_away(producer)
+                        return False
         except BaseException:
             self._throw_away(producer)
             raise
+        manager = sender._txn_manager  # pyright: ignore[reportPrivateUsage]
+        self._held = Held(manager.producer_id, manager.producer_epoch)
         self._producer = producer
+        return True
 
     async def write(self, messages: Sequence[Message], topics: Mapping[str, str], mark: Mark) -> None:
         """Write messages and a mark in one transaction; `topics` are the full names of the messages' topics.
 
         Raises:  LeaseLost when fenced; TooLarge; WrongConfig; BrokerDown when its fate is unknown. After any of them
-                 `begin` comes first again.
+                 `resume` or `begin` comes first.
         """
         producer = self._producer
         assert producer is not None
@@ -106,7 +137,7 @@ class Owner:
 
     @property
     def well(self) -> bool:
-        """Whether it can write without beginning anew."""
+        """Whether it can write as it is."""
         return self._producer is not None
 
     def _batches(
@@ -151,17 +182,28 @@ class Owner:
 async def _transaction(
     producer: AIOKafkaProducer, batches: Mapping[TopicPartition, Sequence[BatchBuilder]], mark: Mark
 ) -> None:
-    await producer.begin_transaction()
     at = {TopicPartition(mark.topic, mark.partition): OffsetAndMetadata(mark.offset, mark.metadata)}
     try:
+        await producer.begin_transaction()
         async with asyncio.TaskGroup() as group:
             for tp, of_partition in batches.items():
                 group.create_task(_delivered(producer, tp, of_partition))
             group.create_task(producer.send_offsets_to_transaction(at, mark.group))
+        await producer.commit_transaction()
     except BaseExceptionGroup as group:
-        # The first refusal makes others fail by having happened: what the broker said goes before what aiokafka says.
-        raise next((err for err in group.exceptions if isinstance(err, KafkaError)), group.exceptions[0]) from None
-    await producer.commit_transaction()
+        raise _first(producer, group.exceptions) from None
+    except (IllegalOperation, AssertionError) as err:
+        raise _first(producer, [err]) from None
+
+
+def _first(producer: AIOKafkaProducer, errors: Sequence[BaseException]) -> BaseException:
+    """Return the error that came first. The first refusal makes others fail by having happened: what the broker said
+    goes before what aiokafka says of its own state, and where only that was raised, its transaction knows the refusal.
+    """
+    ending = producer._sender._txn_manager.wait_for_transaction_end()  # pyright: ignore[reportPrivateUsage]
+    refused = ending.exception() if ending is not None and ending.done() and not ending.cancelled() else None
+    said = [err for err in (*errors, refused) if isinstance(err, KafkaError)]
+    return said[0] if said else errors[0]
 
 
 async def _delivered(producer: AIOKafkaProducer, tp: TopicPartition, batches: Sequence[BatchBuilder]) -> None:

@@ -7,7 +7,7 @@ from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Callable
 
 from tests.contract.buses import Address
-from tests.contract.steps import PATIENCE_S
+from tests.patience import PATIENCE_S
 
 
 class Child:

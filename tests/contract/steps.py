@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
 from stream.bus import Bus, Cause, Gone, Lease, Message, Stored
 from stream.progress import Progress, Window
+from tests.patience import PATIENCE_S
 
-PATIENCE_S = 20.0
 STAGE, INPUT, OUTPUT, REJECTS = "functions", "files", "functions", "rejects"
 OTHER_STAGE, NEXT_STAGE = "counter", "typed"  # one more on the input, and one on the output
 READERS = {STAGE: INPUT, OTHER_STAGE: INPUT, NEXT_STAGE: OUTPUT}
@@ -51,11 +51,12 @@ async def leased(bus: Bus, stage: str = STAGE, topic: str = INPUT) -> AsyncItera
     await bus.topics()  # also those that another bus has made since
     partitions = len(await bus.ends(topic))
     leases: dict[int, Lease] = {}
-    async with contextlib.aclosing(bus.leases(stage, topic)) as group, asyncio.timeout(PATIENCE_S):
-        while len(leases) < partitions:
-            event = await anext(group)
-            if not isinstance(event, Gone):
-                leases[event.partition] = event
+    async with contextlib.aclosing(bus.leases(stage, topic)) as group:
+        async with asyncio.timeout(PATIENCE_S):
+            while len(leases) < partitions:
+                event = await anext(group)
+                if not isinstance(event, Gone):
+                    leases[event.partition] = event
         yield [leases[partition] for partition in range(partitions)]
 
 
@@ -124,13 +125,11 @@ async def check_once(bus: Bus, *, everything: bool) -> None:
         assert set(found) == positions
 
 
-async def until(condition: Callable[[], bool], turns: int = 100_000) -> None:
+async def until(condition: Callable[[], bool]) -> None:
     """Let others run until `condition` holds."""
-    for _ in range(turns):
-        if condition():
-            return
-        await asyncio.sleep(0)
-    raise AssertionError("it never came true")
+    async with asyncio.timeout(PATIENCE_S):
+        while not condition():
+            await asyncio.sleep(0.0005)
 
 
 def by_key(records: Iterable[Stored]) -> list[tuple[str, bytes]]:

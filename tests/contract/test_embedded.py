@@ -20,6 +20,7 @@ from tests.audited import Tampering
 from tests.contract.buses import Address
 from tests.contract.processes import child
 from tests.contract.steps import INPUT, OUTPUT, STAGE, all_of, append, fetched, inputs, leased, nothing_more
+from tests.patience import PATIENCE_S
 
 TABLE = [TOPICS["files"], TOPICS["functions"], REJECTS, DEAD]
 
@@ -202,7 +203,7 @@ async def test_an_owner_that_leaves_in_the_middle_of_a_commit_is_owner_until_it_
             with pytest.raises(WrongConfig, match="in use by process"):
                 async with leased(other):
                     pass
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while (await other.progress(STAGE, INPUT))[0] != Progress(2):
                 await asyncio.sleep(0)
             while True:

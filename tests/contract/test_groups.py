@@ -13,7 +13,6 @@ from tests.contract.buses import Harness
 from tests.contract.steps import (
     INPUT,
     NEXT_STAGE,
-    PATIENCE_S,
     STAGE,
     append,
     check_once,
@@ -22,6 +21,7 @@ from tests.contract.steps import (
     outcomes,
     process,
 )
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.usefixtures("shared")
 

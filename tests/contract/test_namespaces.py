@@ -12,6 +12,7 @@ from stream.progress import Progress
 from stream.topics import RECIPE, TOPICS, Topic, foreign, full_name
 from tests.contract.buses import Harness
 from tests.contract.steps import INPUT, OUTPUT, all_of, append, by_key, fetched, inputs, leased, outcomes
+from tests.patience import PATIENCE_S
 
 
 def files_of(bus: Bus) -> str:
@@ -57,7 +58,7 @@ async def test_what_is_appended_there_reaches_a_stage_that_waits_here(harness: H
     async with leased(child, topic=theirs) as leases:
         waiting = [asyncio.create_task(lease.fetch(100)) for lease in leases]
         await append(bus, inputs(30))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             found = [stored for part in await asyncio.gather(*waiting) for stored in part]
     assert by_key(found) == by_key(await all_of(bus, INPUT))
 

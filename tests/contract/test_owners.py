@@ -24,6 +24,7 @@ from tests.contract.steps import (
     leased,
     outcomes,
 )
+from tests.patience import PATIENCE_S
 
 
 async def test_a_second_member_of_a_group_of_one_is_refused_and_the_first_goes_on(exclusive: Harness, bus: Bus) -> None:
@@ -81,7 +82,7 @@ async def test_nothing_is_written_through_a_closed_bus_and_nobody_waits_for_it(h
         appender = await owners.enter_async_context(bus.appender("source"))
         [lease, *_] = await owners.enter_async_context(leased(bus))
         await bus.close()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             with pytest.raises(Fatal):
                 await appender.append(inputs(1))
             with pytest.raises(Fatal):

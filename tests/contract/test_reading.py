@@ -27,6 +27,7 @@ from tests.contract.steps import (
     outcomes,
     process,
 )
+from tests.patience import PATIENCE_S
 
 
 async def test_records_of_one_key_come_in_the_order_in_which_they_were_sent(bus: Bus) -> None:
@@ -168,7 +169,7 @@ async def test_a_cancelled_fetch_loses_nothing_and_ends(bus: Bus, turns: int) ->
                 found += fetch.result()
                 continue
             fetch.cancel()
-            done, _ = await asyncio.wait({fetch}, timeout=10)
+            done, _ = await asyncio.wait({fetch}, timeout=PATIENCE_S)
             assert done
             assert fetch.cancelled()
         found += await drained(bus, lease)

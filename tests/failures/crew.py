@@ -26,10 +26,8 @@ from stream.stage import Outcome
 from stream.topics import TOPICS, state_topic
 from tests.audited import Item
 from tests.failures.crew_member import NAME, Task
+from tests.patience import PATIENCE_S
 from tests.stage_runs import check_conserved, source_file
-
-PATIENCE_S = 120.0
-"""For one thing to come about, on a machine that is busy with other things too."""
 
 
 async def until(what: str, condition: Callable[[], bool], patience_s: float = PATIENCE_S) -> None:

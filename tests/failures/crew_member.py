@@ -34,6 +34,7 @@ from stream.runner import run_stage
 from stream.settings import Settings
 from stream.stage import Decision, Fold, Map, Outcome, Reason, Reject
 from stream.topics import TOPICS
+from tests.failures.commit_moments import die_in
 from tests.records import seed
 
 REPORT_S = 0.1
@@ -54,6 +55,9 @@ class Task:
     hangs: Sequence[int] = ()  # the numbers of records whose calls never end
     fails: Sequence[int] = ()  # and of those whose calls all fail, though another might not
     dies_at: int = 0  # the commit, counted from 1, before which it dies: all is produced, and the transaction open
+    moment: str = ""  # of a transaction at which it dies (`commit_moments.MOMENTS`)
+    moment_count: int = 1  # when the moment comes for this time
+    bell: int = 0  # the port that is sent a datagram at the moment
     settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
     session_s: float = 2.0
 
@@ -143,8 +147,9 @@ def tell_of_writes() -> None:
 
     def told_assigned(self: Group, partitions: Set[TopicPartition]) -> None:
         consumer: Any = self._consumer
-        say(event="assigned", partitions=sorted(tp.partition for tp in partitions),
-            generation=consumer._coordinator.generation)  # fmt: skip
+        coordinator = consumer._coordinator
+        say(event="assigned", partitions=sorted(tp.partition for tp in partitions), generation=coordinator.generation,
+            member=coordinator.member_id)  # fmt: skip
         assigned(self, partitions)
 
     Owner.write = told_write  # type: ignore[method-assign]
@@ -190,6 +195,8 @@ if __name__ == "__main__":
     tell_of_writes()
     if wanted.dies_at:
         die_at(wanted.dies_at)
+    if wanted.moment:
+        die_in(wanted.moment, wanted.moment_count, wanted.bell)
     try:
         asyncio.run(main(wanted))
     except Fatal as err:

@@ -12,11 +12,23 @@ import struct
 from collections import Counter
 from collections.abc import AsyncGenerator
 from enum import Enum
+from typing import Any
 
 from deploy.local_kafka import Listener, LocalKafka
 from tests.brokers import MakeKafka
 
-OFFSET_FETCH, END_TXN = 9, 26
+OFFSET_FETCH, INIT_PRODUCER_ID, END_TXN = 9, 22, 26
+
+UNKNOWN = -1
+"""UNKNOWN_SERVER_ERROR: what a broker answers when it meets an exception that it did not foresee."""
+
+FAILURES: dict[tuple[int, int], bytes] = {
+    (END_TXN, 0): struct.pack(">ih", 0, UNKNOWN),
+    (INIT_PRODUCER_ID, 0): struct.pack(">ihqh", 0, UNKNOWN, -1, -1),
+    (INIT_PRODUCER_ID, 3): struct.pack(">bihqhb", 0, 0, UNKNOWN, -1, -1, 0),
+}
+"""Answers of a broker that failed, after the correlation id, by api key and version. InitProducerId is flexible from
+version 2 on: tagged fields end its header and body."""
 
 
 class Fate(Enum):
@@ -25,6 +37,7 @@ class Fate(Enum):
     HELD = "waits at the proxy until the fate of its kind is another"
     SWALLOWED = "never reaches the broker; nothing is answered"
     UNANSWERED = "is done by the broker; its answer never comes"
+    FAILED = "never reaches the broker; is answered as by one that fails at it, UnknownError"
 
 
 class Proxy:
@@ -78,7 +91,7 @@ class Proxy:
         there, back = await asyncio.open_connection(*self._broker)
         unanswered: set[int] = set()  # correlation ids
         both = [
-            asyncio.create_task(self._requests(reader, back, unanswered)),
+            asyncio.create_task(self._requests(reader, writer, back, unanswered)),
             asyncio.create_task(self._answers(there, writer, unanswered)),
         ]
         self._tasks.update(both)
@@ -90,17 +103,24 @@ class Proxy:
         for end in (writer, back):
             end.close()
 
-    async def _requests(self, client: asyncio.StreamReader, broker: asyncio.StreamWriter, unanswered: set[int]) -> None:
+    async def _requests(
+        self, client: asyncio.StreamReader, answers: asyncio.StreamWriter, broker: asyncio.StreamWriter,
+        unanswered: set[int],
+    ) -> None:  # fmt: skip
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             while True:
                 frame = await _frame(client)
-                api_key, _, correlation_id = struct.unpack_from(">hhi", frame, 4)
+                api_key, version, correlation_id = struct.unpack_from(">hhi", frame, 4)
                 fate = self.fates.get(api_key)
                 if fate is not None:
                     self._tell(api_key, fate)
                 if fate is Fate.HELD:
                     fate = await self._let(api_key)
                 if fate is Fate.SWALLOWED:
+                    continue
+                if fate is Fate.FAILED:  # who waits for it has nothing else under way on this connection
+                    answer = struct.pack(">i", correlation_id) + FAILURES[api_key, version]
+                    answers.write(struct.pack(">i", len(answer)) + answer)
                     continue
                 if fate is Fate.UNANSWERED:
                     unanswered.add(correlation_id)
@@ -136,13 +156,13 @@ async def _frame(reader: asyncio.StreamReader) -> bytes:
 
 
 @contextlib.asynccontextmanager
-async def proxied(make: MakeKafka, number: int = 1) -> AsyncGenerator[tuple[LocalKafka, list[Proxy]]]:
+async def proxied(make: MakeKafka, number: int = 1, **broker: Any) -> AsyncGenerator[tuple[LocalKafka, list[Proxy]]]:
     """Start a broker of one's own with so many proxies before it, each with a listener of its own."""
     proxies = [Proxy() for _ in range(number)]
     names = [f"PROXY{k}" for k in range(number)]
     doors = [Listener(name, advertised_port=proxy.port) for name, proxy in zip(names, proxies, strict=True)]
-    broker = await asyncio.to_thread(make, listeners=doors)
+    kafka = await asyncio.to_thread(make, listeners=doors, **broker)
     async with contextlib.AsyncExitStack() as stack:
         for name, proxy in zip(names, proxies, strict=True):
-            await stack.enter_async_context(proxy.before(broker.addresses(name)))
-        yield broker, proxies
+            await stack.enter_async_context(proxy.before(kafka.addresses(name)))
+        yield kafka, proxies

@@ -15,12 +15,11 @@ from stream.outcomes import StageSpec, state_message
 from stream.records import Kept, Record, Seed
 from stream.stage import Map
 from stream.topics import DEAD, REJECTS, TOPICS, state_topic
+from tests.patience import PATIENCE_S
 from tests.stage_runs import all_of, check_conserved
 
 INPUT, OUTPUT, SOURCE = TOPICS["unique"], TOPICS["seeds"], "src"
 STAGE = "seeds"
-PATIENCE_S = 120.0
-"""Far more than anything takes on a machine that has time; less than a test has."""
 
 
 def spec(shape: Map[Any, Any]) -> StageSpec:

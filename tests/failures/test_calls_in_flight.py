@@ -19,8 +19,8 @@ from tests.integration.processes import SEEDSTREAM, seedstream
 from tests.stage_runs import all_of, seeds
 
 RECORDS, IN_FLIGHT = 900, 600
-SLACK_S = 5.0
-"""What a commit may take on a busy machine, beside the interval between two."""
+SLACK_S = 4.0
+"""What a commit may take, beside the interval between two, and three times what one took just before."""
 
 CONFIG = """
 [llm.main]
@@ -31,7 +31,7 @@ concurrency_min = {in_flight}
 
 [kafka]
 partitions = 2
-session_s = 2
+session_s = 6
 """
 
 
@@ -63,7 +63,9 @@ async def test_kill_with_500_calls_in_flight_costs_a_finished_record_nothing_and
     server = Watched(Fault(stage=STAGE, slow_s=600, share=0.75))
     async with founded(url, namespace) as bus, server:
         config.write_text(CONFIG.format(url=server.url, in_flight=IN_FLIGHT), encoding="utf-8")
+        began_s = time.monotonic()
         await feed(bus, records)
+        one_step_s = time.monotonic() - began_s
         worker = await asyncio.create_subprocess_exec(SEEDSTREAM, *run, stderr=asyncio.subprocess.PIPE)
 
         async def finished() -> set[str]:
@@ -100,4 +102,4 @@ async def test_kill_with_500_calls_in_flight_costs_a_finished_record_nothing_and
     assert not twice & known  # a finished record is not paid again
     assert max(total.values()) == 2  # another one loses one attempt
     oldest_s = max((killed_s - answered_s[seed] for seed in answered_twice), default=0.0)
-    assert oldest_s < Settings().commit_interval_s + SLACK_S
+    assert oldest_s < Settings().commit_interval_s + SLACK_S + 3 * one_step_s

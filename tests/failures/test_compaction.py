@@ -24,6 +24,7 @@ from stream.kafka.wire import partition_of
 from stream.records import Example, Execution, Step
 from stream.topics import TOPICS
 from tests.brokers import MakeKafka
+from tests.patience import PATIENCE_S
 from tests.records import instruction, response
 from trainer.snapshot import ROWS, take
 
@@ -33,7 +34,6 @@ AGAIN = 500  # of them are written once more while the scan is under way
 PARTITIONS = 2
 BYTES = 2_000  # of each record, at least; no compression helps
 SEGMENT_BYTES = 1 << 20
-PATIENCE_S = 120.0
 
 
 def example(number: int, version: int) -> Example:

@@ -9,7 +9,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from deploy.local_kafka import LocalKafka
 from tests.brokers import MakeKafka
-from tests.failures.crew import Crew, Feed, Member, check_once, crew, until
+from tests.failures.crew import PATIENCE_S, Crew, Feed, Member, check_once, crew, until
 from tests.failures.crew_member import NAME
 
 GROUP, TRANSACTION = 0, 1  # kinds of coordinator, in FindCoordinator
@@ -33,7 +33,7 @@ async def in_sync(kafka: LocalKafka) -> None:
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
     await admin.start()
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_S):
             while True:
                 topics = await admin.describe_topics(None)
                 partitions = [partition for topic in topics for partition in topic["partitions"]]
@@ -63,7 +63,7 @@ async def test_processing_goes_on_exactly_once_when_the_coordinators_die_in_a_co
 ) -> None:
     kafka = await asyncio.to_thread(own_kafka, 3)
     # A session longer than a death is felt: no partition changes hands for it.
-    task = {"call_s": 0.02, "concurrency": 8, "settings": {"commit_interval_s": 0.05}, "session_s": 15.0}
+    task = {"call_s": 0.02, "concurrency": 8, "settings": {"commit_interval_s": 0.05}, "session_s": 30.0}
     async with crew(tmp_path, kafka.bootstrap, namespace, partitions=2, **task) as hands:
         for _ in range(2):
             await hands.start()

@@ -19,6 +19,7 @@ from stream.topics import DEAD, REJECTS, TOPICS
 from tests.brokers import MakeKafka
 from tests.contract.steps import INPUT, OUTPUT, READERS, STAGE, all_of, append, fetched, inputs, outcomes
 from tests.failures.proxy import END_TXN, OFFSET_FETCH, Fate, Proxy, proxied
+from tests.patience import PATIENCE_S
 
 Step = Callable[[], Awaitable[None]]
 
@@ -48,7 +49,9 @@ async def tried_until_done(proxy: Proxy, fate: Fate, step: Step, *, ask_in_vain:
     await step()
 
 
-CASES = [(fate, ask_in_vain) for fate in (Fate.UNANSWERED, Fate.SWALLOWED) for ask_in_vain in (False, True)]
+CASES = [
+    (fate, ask_in_vain) for fate in (Fate.UNANSWERED, Fate.SWALLOWED, Fate.FAILED) for ask_in_vain in (False, True)
+]
 
 
 async def test_an_appender_finds_out_what_became_of_its_step_by_the_mark_that_it_left(
@@ -92,7 +95,7 @@ async def test_an_appender_in_doubt_gives_way_to_who_has_taken_its_name_and_writ
 
 
 async def written(bus: Bus, count: int) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while len(await all_of(bus, INPUT)) < count:  # as far as it is stable, which waits on the broker
             pass
 
@@ -133,8 +136,8 @@ async def each_case(
     cases: Sequence[tuple[Fate, bool]] = CASES,
 ) -> None:
     """All cases at a time: they mostly wait."""
-    monkeypatch.setattr(owner, "WRITE_S", 3.0)
-    monkeypatch.setattr(admin, "PENDING_S", 5.0)
+    monkeypatch.setattr(owner, "WRITE_S", 6.0)
+    monkeypatch.setattr(admin, "PENDING_S", 8.0)
     async with proxied(own_kafka, len(cases)) as (_, proxies), asyncio.TaskGroup() as group:
         for proxy, (fate, ask_in_vain) in zip(proxies, cases, strict=True):
             group.create_task(one(proxy, fate, ask_in_vain))

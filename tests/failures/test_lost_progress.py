@@ -23,7 +23,7 @@ from stream.records import Audited
 from stream.topics import AUDIT, REJECTS, TOPICS
 from tests.brokers import MakeKafka
 from tests.contract.steps import INPUT, STAGE, append, fetched, inputs, leased, outcomes
-from tests.failures.crew import Crew, Feed, Member, crew, until
+from tests.failures.crew import PATIENCE_S, Crew, Feed, Member, crew, until
 from tests.failures.crew_member import NAME
 from tests.integration.processes import seedstream
 
@@ -37,7 +37,7 @@ async def forget(kafka: LocalKafka, group: str) -> None:
     await admin.start()
     try:
         node = await admin.find_coordinator(group)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             while True:
                 answer = await admin._send_request_to_node(node, DeleteGroupsRequest([group]))
                 [(_, code)] = answer.results

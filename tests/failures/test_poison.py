@@ -25,7 +25,9 @@ async def test_a_hung_record_holds_the_fetch_back_at_the_span_and_is_dead_letter
 ) -> None:
     monkeypatch.setattr("stream.ingest.CHUNK", 1_000)
     settings = {"attempts": ATTEMPTS, "retry_base_s": 0.1, "call_deadline_s": 600}
-    async with crew(tmp_path, kafka.bootstrap, namespace, hangs=[HUNG], fails=[FAILING], settings=settings) as hands:
+    async with crew(
+        tmp_path, kafka.bootstrap, namespace, hangs=[HUNG], fails=[FAILING], settings=settings, session_s=6.0
+    ) as hands:
         await hands.feed(Feed(count=INPUTS, padding=2_000))
         offsets = [s.offset async for batch in hands.bus.read(TOPICS["files"].name) for s in batch]
         within = sum(offset <= offsets[HUNG] + MAX_SPAN for offset in offsets)
@@ -49,7 +51,7 @@ async def test_a_hung_record_holds_the_fetch_back_at_the_span_and_is_dead_letter
         assert hands.calls()[FAILING] == ATTEMPTS
 
         await first.kill()
-        second = await hands.start(settings=settings | {"call_deadline_s": 1})
+        second = await hands.start(settings=settings | {"call_deadline_s": 3})
         await hands.finished()
         letters = [decode(s.value, DeadLetter) async for batch in hands.bus.read(DEAD.name) for s in batch]
         stands = second.events("stands")

@@ -14,6 +14,7 @@ import pytest
 from deploy.local_kafka import LocalKafka
 from tests.brokers import MakeKafka
 from tests.failures.crew import Crew, Feed, Member, check_once, crew, until
+from tests.patience import LONG_S
 
 PARTITIONS = 6
 WORKERS = 4
@@ -27,7 +28,7 @@ class Form:
     """How long, and how much."""
 
     inputs: int
-    lasts_s: float
+    lasts_s: float  # at least
     every_s: float  # something is done to a worker
     rebalances: int  # at least
     call_s: float  # one call takes; so that there is work in flight to the end
@@ -40,6 +41,11 @@ class Trouble:
     did: Counter[str] = field(default_factory=Counter[str])
     in_flight: list[int] = field(default_factory=list[int])
 
+    @property
+    def whole(self) -> bool:
+        """Whether each kind of trouble was made: on a busy machine that may take longer."""
+        return all(self.did[what] for what in ("killed", "stopped", "ended", "started", "broker restarted"))
+
 
 async def trouble(hands: Crew, form: Form, dice: random.Random, restart: Callable[[], None]) -> Trouble:
     """Hurt a worker that has work in flight every now and then; restart the broker half-way."""
@@ -47,7 +53,8 @@ async def trouble(hands: Crew, form: Form, dice: random.Random, restart: Callabl
     begin_s = time.monotonic()
     restarted = False
     paused: Member | None = None
-    while time.monotonic() < begin_s + form.lasts_s or len(hands.generations()) < form.rebalances:
+    while time.monotonic() < begin_s + form.lasts_s or len(hands.generations()) < form.rebalances or not found.whole:
+        assert time.monotonic() < begin_s + form.lasts_s + LONG_S, f"not within {LONG_S:g} s more: {found}"
         next_s = time.monotonic() + form.every_s
         if paused is not None:
             paused.signal(signal.SIGCONT)
@@ -116,8 +123,7 @@ async def soak(tmp_path: Path, kafka: LocalKafka, namespace: str, form: Form) ->
         print("lost 0, duplicated 0")
         assert set(calls) == set(range(form.inputs))
         assert len(hands.generations()) >= form.rebalances
-        assert done.did["broker restarted"] == 1
-        assert all(done.did[what] for what in ("killed", "stopped", "ended", "started"))
+        assert done.did["broker restarted"] == 1 and done.whole
         assert grew < 40
 
 
@@ -125,7 +131,7 @@ async def test_nothing_is_lost_or_doubled_in_twenty_seconds_of_trouble(
     tmp_path: Path, own_kafka: MakeKafka, namespace: str
 ) -> None:
     kafka = await asyncio.to_thread(own_kafka)
-    await soak(tmp_path, kafka, namespace, Form(3_000, lasts_s=20, every_s=3, rebalances=5, call_s=0.3))
+    await soak(tmp_path, kafka, namespace, Form(6_000, lasts_s=20, every_s=3, rebalances=5, call_s=0.4))
 
 
 @pytest.mark.soak

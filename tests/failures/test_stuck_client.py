@@ -14,8 +14,7 @@ from stream.kafka.security import KafkaConfig
 from stream.progress import Progress
 from stream.topics import DEAD, REJECTS, TOPICS
 from tests.contract.steps import INPUT, READERS, STAGE, append, fetched, inputs, outcomes
-
-PATIENCE_S = 60
+from tests.patience import PATIENCE_S
 
 
 async def test_a_client_that_is_stuck_is_replaced_and_nothing_is_done_twice(

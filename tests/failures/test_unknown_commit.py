@@ -60,7 +60,7 @@ async def test_who_takes_over_from_a_worker_killed_in_a_commit_goes_by_what_beca
         namespace, records = f"t{secrets.token_hex(4)}", seeds(30)
         async with founded(url, namespace) as bus:
             await feed(bus, records)
-            plan = Plan(url, namespace, session_s=2.0)
+            plan = Plan(url, namespace, session_s=6.0)
             worker = await struck(workers, proxy, plan, fate)
             await worker.kill()
             heir = await workers.start(f"heir-{proxy.port}", plan)

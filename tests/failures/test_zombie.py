@@ -18,12 +18,12 @@ async def test_a_zombie_is_fenced_and_goes_on_as_a_good_member(
     first, second = seeds(40), seeds(40, first=40)
     async with founded(url, namespace) as bus, crew(tmp_path) as workers:
         await feed(bus, first)
-        zombie = await workers.start("zombie", Plan(url, namespace, commits=False, session_s=2.0))
+        zombie = await workers.start("zombie", Plan(url, namespace, commits=False, session_s=6.0))
         await zombie.told("committing", 2)  # a step of each partition, finished and not written
         await zombie.until(lambda: len(zombie.names("answered")) == 40)
         zombie.signal(signal.SIGSTOP)
 
-        heir = await workers.start("heir", Plan(url, namespace, session_s=2.0))
+        heir = await workers.start("heir", Plan(url, namespace, session_s=6.0))
         await workers.done(bus)
         assert len(heir.names("called")) == 40  # all of it was uncommitted
 

@@ -4,10 +4,12 @@ import asyncio
 import sys
 from pathlib import Path
 
+from tests.patience import LONG_S
+
 SEEDSTREAM = str(Path(sys.executable).with_name("seedstream"))
 
 
-async def seedstream(*arguments: str, limit_s: float = 500) -> tuple[int, str, str]:
+async def seedstream(*arguments: str, limit_s: float = LONG_S) -> tuple[int, str, str]:
     """Run a command to its end; return exit code, stdout, stderr."""
     process = await asyncio.create_subprocess_exec(
         SEEDSTREAM, *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE

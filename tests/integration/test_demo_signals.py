@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.timeout(60)
-
 DEMO = """
 import asyncio, sys
 from deploy import demo

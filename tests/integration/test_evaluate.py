@@ -20,6 +20,7 @@ from stream.embedded import Embedded
 from stream.errors import WrongConfig
 from tests.benchmarks_made import HUMAN_EVAL, MBPP, scripted, write
 from tests.odd_servers import chat, odd_server
+from tests.patience import PATIENCE_S
 from trainer.asking import Chatting
 from trainer.evaluate import Samples
 
@@ -122,9 +123,9 @@ def test_a_run_that_is_killed_is_gone_on_with_and_no_answer_is_paid_twice(
 
 
 def until(holds: Callable[[], bool], what: str) -> None:
-    deadline_s = time.monotonic() + 60.0
+    deadline_s = time.monotonic() + PATIENCE_S
     while not holds():
-        assert time.monotonic() < deadline_s, f"not within a minute: {what}"
+        assert time.monotonic() < deadline_s, f"not within {PATIENCE_S:g} s: {what}"
         time.sleep(0.02)
 
 

@@ -26,8 +26,8 @@ from stream.kafka.security import KafkaConfig
 from stream.progress import Progress
 from stream.topics import DEAD, REJECTS, TOPICS
 from tests.contract.steps import INPUT, READERS, STAGE, all_of, append, inputs, leased
+from tests.patience import PATIENCE_S
 
-PATIENCE_S = 20
 ANSWER_S = 10  # within which a user is told
 
 

@@ -15,6 +15,7 @@ from consumers.llm.request import Completion, Prompt, Request, Sampling
 from deploy.scripted_llm.faults import Fault
 from deploy.scripted_llm.server import ScriptedLLM
 from stream.errors import EndpointDown, Permanent, PipelineError, RequestTimedOut, WrongConfig
+from tests.patience import PATIENCE_S
 
 
 def request(request_id: str) -> Request:
@@ -68,9 +69,10 @@ def http(status: str, body: bytes, *headers: str) -> bytes:
     ],
 )
 async def test_a_fault_of_the_server_is_the_error_to_act_on(fault: Fault, error: type[PipelineError]) -> None:
+    timeout_s = 2.0 if fault.hang_s else PATIENCE_S
     async with ScriptedLLM([fault]) as server:
         with pytest.raises(error) as raised:
-            await ask(Endpoint(server.url, "scripted", timeout_s=0.5))
+            await ask(Endpoint(server.url, "scripted", timeout_s=timeout_s))
         assert type(raised.value) is error
         assert server.url in str(raised.value)
 
@@ -99,7 +101,7 @@ async def test_a_server_that_breaks_off_or_speaks_nonsense_whatever_it_is_asked_
 ) -> None:
     async with raw_server(answer, reset=reset) as url:
         with pytest.raises(EndpointDown, match=r"answers nothing any more .*broke"):
-            await ask(Endpoint(url, "m", timeout_s=5))
+            await ask(Endpoint(url, "m", timeout_s=PATIENCE_S))
 
 
 async def test_a_server_that_hangs_is_down_and_is_asked_once_by_all_who_wait() -> None:
@@ -114,7 +116,7 @@ async def test_a_server_that_hangs_is_down_and_is_asked_once_by_all_who_wait() -
 
     server = await asyncio.start_server(connected, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    async with LLMClient(Endpoint(url, "m", timeout_s=0.3)) as client:
+    async with LLMClient(Endpoint(url, "m", timeout_s=2.0)) as client:
         llm = client.for_stage("s", 0)
         with pytest.raises(EndpointDown, match="answers nothing any more"):
             await llm.complete("r", [request(str(number)) for number in range(20)])
@@ -163,7 +165,7 @@ def asking(what: str) -> Request:
 async def test_what_a_server_answered_before_it_hung_does_not_make_it_live() -> None:
     server = Moody()
     server.lives, server.answered = False, "early"
-    async with server.serve() as url, LLMClient(Endpoint(url, "m", timeout_s=0.5)) as client:
+    async with server.serve() as url, LLMClient(Endpoint(url, "m", timeout_s=2.0)) as client:
         llm = client.for_stage("s", 0)
         late = asyncio.create_task(llm.complete("late", [asking("late")]))
         await server.asked.wait()
@@ -175,7 +177,7 @@ async def test_what_a_server_answered_before_it_hung_does_not_make_it_live() -> 
 async def test_a_request_sent_while_the_server_hung_is_not_to_blame_and_the_next_one_is() -> None:
     server = Moody()
     server.lives, server.answered = False, "nothing"
-    async with server.serve() as url, LLMClient(Endpoint(url, "m", timeout_s=0.5)) as client:
+    async with server.serve() as url, LLMClient(Endpoint(url, "m", timeout_s=2.0)) as client:
         llm = client.for_stage("s", 0)
         with pytest.raises(EndpointDown, match="answers nothing any more"):
             await llm.complete("r", [asking("r")])

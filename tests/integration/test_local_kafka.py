@@ -21,8 +21,7 @@ from deploy.local_kafka.node import last_words
 from stream.errors import DependencyDown
 from tests.broker_security import ACLS, CA, Operation, Resource, allow, sasl, sasl_tls, tls
 from tests.brokers import ROOT, MakeKafka, kept, needs_kafka
-
-PATIENCE_S = 60
+from tests.patience import LONG_S, PATIENCE_S
 
 
 async def create(kafka: LocalKafka, topic: str, *, replicas: int = 1) -> None:
@@ -127,8 +126,8 @@ async def test_what_was_acknowledged_survives_a_kill_and_a_paused_node_can_be_st
     node.pause()
     assert own.running
     began_s = time.monotonic()
-    own.stop()
-    assert not own.running and time.monotonic() - began_s < 15, "in order, not by force"
+    node.stop(LONG_S)
+    assert not own.running and time.monotonic() - began_s < LONG_S, "in order, not by force"
 
 
 def test_a_node_that_dies_at_its_start_is_told_with_its_last_words(own_kafka: MakeKafka):

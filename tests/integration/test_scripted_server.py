@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from deploy.scripted_llm.server import ScriptedLLM, Service
+from tests.patience import PATIENCE_S
 
 PROMPT = "Judge.\n\n## Example 1\n[Code]\n```python\ndef f(x):\n    return x\n```\n[Concepts]\n"
 
@@ -33,7 +34,7 @@ def process(*options: str) -> Generator[tuple[str, "subprocess.Popen[str]"]]:
 
 def complete(url: str, seed: int | None = 1, **fields: Any) -> httpx.Response:
     body = {"model": "scripted", "prompt": PROMPT, "max_tokens": 50, "seed": seed} | fields
-    return httpx.post(f"{url}/v1/completions", json=body, trust_env=False, timeout=20)
+    return httpx.post(f"{url}/v1/completions", json=body, trust_env=False, timeout=PATIENCE_S)
 
 
 def test_replies_are_the_same_in_every_process_and_calls_outlive_it(tmp_path: Path) -> None:
@@ -53,13 +54,13 @@ def test_an_interrupt_ends_it_without_a_word(tmp_path: Path) -> None:
     with process() as (url, running):
         assert httpx.get(f"{url}/health", trust_env=False).status_code == 200
         running.send_signal(signal.SIGINT)
-        _, errors = running.communicate(timeout=20)
+        _, errors = running.communicate(timeout=PATIENCE_S)
     assert "Traceback" not in errors
 
 
 def test_wrong_faults_are_refused_with_what_was_expected() -> None:
     with process("--faults", '[{"statsu": 503}]') as (_, running):
-        _, errors = running.communicate(timeout=20)
+        _, errors = running.communicate(timeout=PATIENCE_S)
         assert running.returncode == 2 and "statsu" in errors
 
 
@@ -83,7 +84,7 @@ def test_faults_are_switched_while_it_runs() -> None:
 
 def test_while_it_is_down_nobody_listens_and_then_it_is_back() -> None:
     with process() as (url, _):
-        httpx.post(f"{url}/_faults", json={"down_s": 0.5, "count": 1}, trust_env=False)
+        httpx.post(f"{url}/_faults", json={"down_s": 3, "count": 1}, trust_env=False)
         with pytest.raises(httpx.TransportError):
             complete(url)
         with pytest.raises(httpx.ConnectError):
@@ -126,7 +127,14 @@ async def test_no_more_than_the_slots_are_served_at_a_time() -> None:
     service = Service(slots=2, mean_s=0.1, sigma=0.0)
     async with ScriptedLLM(service=service) as server, httpx.AsyncClient(trust_env=False) as client:
         body = {"model": "scripted", "prompt": "x", "max_tokens": 50}
+        server.answering.clear()
+        url = f"{server.url}/v1/completions"
+        posts = [asyncio.create_task(client.post(url, json=body | {"seed": k})) for k in range(6)]
+        async with asyncio.timeout(PATIENCE_S):
+            while server.in_flight < 6:
+                await asyncio.sleep(0.005)
         started_s = time.monotonic()
-        await asyncio.gather(*(client.post(f"{server.url}/v1/completions", json=body | {"seed": k}) for k in range(6)))
+        server.answering.set()
+        await asyncio.gather(*posts)
         assert time.monotonic() - started_s >= 0.29
         assert server.most_in_flight == 6

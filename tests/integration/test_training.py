@@ -19,6 +19,7 @@ from stream.embedded import Embedded
 from stream.records import Example, Execution, Step
 from stream.topics import TOPICS
 from tests.integration.processes import SEEDSTREAM
+from tests.patience import LONG_S
 from tests.records import instruction, response
 from tests.tiny import QUICK, rows, tiny_model
 from trainer import publish
@@ -28,7 +29,7 @@ from trainer.models import history
 from trainer.snapshot import take
 from trainer.work import Job, Work
 
-DEADLINE_S = 180.0
+DEADLINE_S = LONG_S
 SETTINGS = {**QUICK, "epochs": 12.0, "checkpoint_steps": 5, "dropout": 0.1}
 ROWS = 24
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}  # sums of one thread are the same in every run

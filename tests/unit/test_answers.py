@@ -9,6 +9,7 @@ import pytest
 from consumers.llm.request import Completion, Prompt, Request, Sampling, TooLong
 from stream.errors import EndpointDown, Permanent, PipelineError, RequestTimedOut, WrongConfig
 from stream.retry import Gate
+from stream.settings import DEFAULTS, Settings
 from tests.fakes import Answer as Reply
 from tests.fakes import FakeLLM, completion
 from trainer import answers
@@ -19,11 +20,13 @@ def questions(*names: str) -> list[Question]:
     return [Question(name, 0, Request(f"id-{name}", Prompt("", (), "", name), Sampling(0.0, 10), 7)) for name in names]
 
 
-async def asked(path: Path, names: Sequence[str], reply: Reply) -> tuple[list[Answer], list[str], list[int]]:
+async def asked(
+    path: Path, names: Sequence[str], reply: Reply, settings: Settings = DEFAULTS
+) -> tuple[list[Answer], list[str], list[int]]:
     """Ask, and return the answers, what the model was asked for, and what was noted."""
     llm, notes = FakeLLM(reply), list[int]()
     with AnswerFile(path) as file:
-        found = await ask(llm, questions(*names), file, notes.append)
+        found = await ask(llm, questions(*names), file, notes.append, settings)
     return found, [request.prompt.prefill for request in llm.asked], notes
 
 

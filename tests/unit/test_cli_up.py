@@ -15,10 +15,11 @@ from pathlib import Path
 import pytest
 
 from tests.corpus import write_corpus
+from tests.patience import LONG_S, PATIENCE_S
 
 PROGRAM = Path(sys.executable).with_name("seedstream")
-DEADLINE_S = 60.0
-DRAIN_S = 10.0
+HANG_S = 3_600
+DRAINS_S = {"seedstream.toml": 10, "patient.toml": HANG_S}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +59,12 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with code, and a config that waits for no full batch."""
+    """A folder with code, and configs that wait for no full batch."""
     folder = tmp_path_factory.mktemp("work")
     write_corpus(folder / "code", files=4)
-    (folder / "seedstream.toml").write_text("processes = 1\n[stages.typed]\nlinger_s = 0.2\n")
+    for name, drain_s in DRAINS_S.items():
+        text = f"processes = 1\n[runner]\ndrain_s = {drain_s}\n[stages.typed]\nlinger_s = 0.2\n"
+        (folder / name).write_text(text)
     return folder
 
 
@@ -71,9 +74,7 @@ def command(server: Server, *more: str, model: str = "scripted") -> list[str]:
 
 
 def seedstream(work: Path, *arguments: str) -> Ended:
-    done = subprocess.run(
-        [PROGRAM, *arguments], cwd=work, capture_output=True, text=True, timeout=DEADLINE_S, check=False
-    )
+    done = subprocess.run([PROGRAM, *arguments], cwd=work, capture_output=True, text=True, timeout=LONG_S, check=False)
     return Ended(done.returncode, done.stdout, done.stderr)
 
 
@@ -82,9 +83,9 @@ def up(work: Path, server: Server, *more: str, model: str = "scripted") -> Ended
 
 
 def until(holds: Callable[[], bool], what: str) -> None:
-    deadline_s = time.monotonic() + DEADLINE_S
+    deadline_s = time.monotonic() + PATIENCE_S
     while not holds():
-        assert time.monotonic() < deadline_s, f"not within {DEADLINE_S:g} s: {what}"
+        assert time.monotonic() < deadline_s, f"not within {PATIENCE_S:g} s: {what}"
         time.sleep(0.05)
 
 
@@ -181,18 +182,20 @@ class Running:
     def says(self, text: str) -> None:
         until(lambda: text in self.err.read_text(), f"{text!r} on stderr")
 
-    def ended_within_s(self, limit_s: float) -> int:
-        return self.process.wait(limit_s)
+    def ended(self) -> int:
+        """Wait for its end, for less than the responses would take; return its exit code."""
+        return self.process.wait(PATIENCE_S)
 
 
-@pytest.fixture
-def running(work: Path, server: Server, tmp_path: Path) -> Iterator[Running]:
-    """A run that stays, and has asked for responses that do not come."""
-    server.faults([{"hang_s": 300, "stage": "responses"}])
+@pytest.fixture(params=["seedstream.toml"])
+def running(work: Path, server: Server, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Running]:
+    """A run with a config that stays, and has asked for responses that do not come."""
+    server.faults([{"hang_s": HANG_S, "stage": "responses"}])
     before = server.calls("responses")
     errors, directory = tmp_path / "err", tmp_path / "run"
     with errors.open("wb") as err, (tmp_path / "out").open("wb") as out:
-        process = subprocess.Popen(command(server, "--dir", str(directory)), cwd=work, stdout=out, stderr=err)
+        more = ["--dir", str(directory), "--config", request.param]
+        process = subprocess.Popen(command(server, *more), cwd=work, stdout=out, stderr=err)
         try:
             until(lambda: server.calls("responses") > before, "a request for a response")
             yield Running(process, directory, errors)
@@ -208,7 +211,7 @@ def test_ctrl_c_lets_what_is_in_flight_finish_within_the_drain_and_loses_nothing
     running.says("wait for more input until Ctrl-C")
     running.process.send_signal(signal.SIGINT)
     running.says("stopping")
-    assert running.ended_within_s(2 * DRAIN_S) == 130
+    assert running.ended() == 130
     server.faults([])
     done = up(work, server, "--dir", str(running.directory), "--until-idle")
     assert done.code == 0
@@ -216,11 +219,12 @@ def test_ctrl_c_lets_what_is_in_flight_finish_within_the_drain_and_loses_nothing
     assert seedstream(work, "audit", "--dir", str(running.directory)).code == 0
 
 
+@pytest.mark.parametrize("running", ["patient.toml"], indirect=True)
 def test_ctrl_c_twice_stops_at_once_and_sigterm_is_as_good(running: Running, work: Path):
     running.process.send_signal(signal.SIGTERM)
     running.says("stopping")
     running.process.send_signal(signal.SIGINT)
-    assert running.ended_within_s(2.0) == 130
+    assert running.ended() == 130
     assert seedstream(work, "audit", "--dir", str(running.directory)).code == 0
 
 

@@ -35,6 +35,8 @@ from tests.stage_runs import (
 from tests.stream_fakes import MemoryBus
 from tests.tries import tries
 
+pytestmark = pytest.mark.virtual_time
+
 STATE = "typed.state"
 
 

@@ -8,12 +8,12 @@ from dataclasses import replace
 import pytest
 
 from stream.bus import Stored
-from stream.idle import lag
 from stream.records import Seed
 from stream.retry import Gate
 from stream.stage import Decision
 from tests.fold_stages import Sum, running_sum
 from tests.memory_disk import Group
+from tests.patience import PATIENCE_S
 from tests.stage_runs import (
     FAST,
     INPUT,
@@ -29,6 +29,8 @@ from tests.stage_runs import (
     until,
 )
 from tests.stream_fakes import MemoryBus
+
+pytestmark = pytest.mark.virtual_time
 
 
 @pytest.fixture(autouse=True)
@@ -65,13 +67,14 @@ async def test_a_step_under_way_is_committed_before_a_wanted_partition_is_releas
     await check_conserved(bus, stage)
 
 
+@pytest.mark.virtual_time(False)
 async def test_a_step_that_does_not_end_holds_a_wanted_partition_no_longer_than_it_drains() -> None:
     fold, hanging, go_on = running_sum(batch=4), threading.Event(), threading.Event()
 
     def decide(state: Sum, records: Sequence[Seed]) -> Sequence[Decision[Seed]]:
         if not hanging.is_set():
             hanging.set()
-            go_on.wait(20)
+            go_on.wait(PATIENCE_S)
         return fold.decide(state, records)
 
     stage = spec(replace(fold, decide=decide))
@@ -116,12 +119,10 @@ async def test_the_watermark_goes_over_marks_that_hold_no_record_and_then_no_com
     bus = await memory_bus(stage, seeds(5), shared=True)
     async with running(bus, stage) as run:
         await run.finished(5)
-        while await lag(bus, stage):
-            await run.until(lambda: True)
+        await caught_up(bus, stage)
         bus.log(INPUT.name)[0].end += 1
         bus.disk.wake()
-        while await lag(bus, stage):
-            await run.until(lambda: True)
+        await caught_up(bus, stage)
         await settled(lambda: bus.commits)
         assert bus.commits <= 3
         await send(bus, seeds(3, first=5))

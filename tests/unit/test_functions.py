@@ -10,6 +10,7 @@ from consumers.decontamination import Decontamination, Known
 from consumers.functions import Params, Reason, Refusal, cut
 from consumers.pool import Pool
 from stream.records import File, Seed, SourceFile, Step, file_id, seed_id
+from tests.patience import PATIENCE_S
 
 GOOD = '''def area(width, height):
     """Return the area of a rectangle."""
@@ -240,7 +241,7 @@ async def test_the_stage_emits_seeds_and_rejects_with_the_id_of_each_part() -> N
     circle = GOOD.replace("rectangle", "circle").replace("area(", "round(")
     async with Pool(1) as pool:
         stage = functions.stage(Params(), pool, Decontamination([known]))
-        (outcome,) = await asyncio.wait_for(stage.call([source(GOOD + circle + "def g(): pass\n")]), 30)
+        (outcome,) = await asyncio.wait_for(stage.call([source(GOOD + circle + "def g(): pass\n")]), PATIENCE_S)
     assert [found.name for found in outcome.emitted] == ["area"]
     contaminated, bare = outcome.rejected
     file = outcome.emitted[0].file

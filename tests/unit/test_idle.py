@@ -16,10 +16,15 @@ from stream.stage import Map, Outcome
 from stream.topics import TOPICS
 from tests.stage_runs import INPUT, emitted, memory_bus, running, seeds, send, spec, until
 
+pytestmark = pytest.mark.virtual_time
+
+
+LOOK_S = 0.0001
+
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(idle, "LOOK_S", 0.0001)
+    monkeypatch.setattr(idle, "LOOK_S", LOOK_S)
 
 
 async def same(record: Seed) -> Outcome[Seed]:
@@ -67,6 +72,7 @@ async def test_a_stream_is_idle_once_its_sources_are_done_and_every_stage_has_pa
     async with running(bus, FIRST) as first, running(bus, SECOND) as second:
         await second.finished(50)
         await until(lambda: not first.stats.in_flight)
+        await asyncio.sleep(100 * LOOK_S)
         assert not idle.done()  # the sources may send more
         await send(bus, seeds(5, first=50))
         sources_done.set()
@@ -84,7 +90,7 @@ async def test_a_stream_is_not_idle_while_any_stage_has_something_left() -> None
         await first.finished(3)
         for _ in range(20):
             assert not idle.done()  # the second one has not begun
-            await asyncio.sleep(0.0005)
+            await asyncio.sleep(100 * LOOK_S)
         async with running(bus, SECOND):
             await idle
 

@@ -33,6 +33,7 @@ OURS: list[tuple[type[kafka.KafkaError], type[PipelineError], str]] = [
     (kafka.NotEnoughReplicasError, BrokerDown, "NotEnoughReplicasError"),
     (kafka.KafkaConnectionError, BrokerDown, "KafkaConnectionError"),
     (kafka.KafkaTimeoutError, BrokerDown, "KafkaTimeoutError"),
+    (kafka.UnknownError, BrokerDown, "the broker failed at it and gave no reason (UnknownError): its log names"),
 ]
 
 

@@ -27,6 +27,7 @@ from stream.settings import Settings
 from stream.stage import Map, Outcome
 from stream.topics import DEAD, REJECTS, TOPICS
 from tests import records
+from tests.patience import PATIENCE_S
 
 USED = Usage(requests=3, prompt_tokens=12_000, completion_tokens=3_000, cost=1.5)
 IDLE = Snapshot(0.0, {"seeds": Usage()}, 0, 0, 32, ())
@@ -133,7 +134,7 @@ async def test_on_a_terminal_it_is_shown_until_cancelled(monkeypatch: pytest.Mon
     monkeypatch.setattr(live, "REFRESH_S", 0.001)
     out = io.StringIO()
     shown = asyncio.create_task(view().show(Console(file=out, force_terminal=True, width=120)))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         while out.getvalue().count("seeds") < 6:
             await asyncio.sleep(0)
     shown.cancel()
@@ -145,7 +146,7 @@ async def test_elsewhere_it_is_logged(monkeypatch: pytest.MonkeyPatch, caplog: p
     monkeypatch.setattr(live, "PLAIN_EVERY_S", 0.001)
     with caplog.at_level(logging.INFO):
         shown = asyncio.create_task(view().show(Console(file=io.StringIO())))
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             while not caplog.messages:
                 await asyncio.sleep(0)
         shown.cancel()
@@ -181,11 +182,11 @@ async def run(folder: Path, specs: Sequence[StageSpec], *, until_idle: bool, sig
             running.run(bus, work, Settings(drain_s=1.0), stats, shown, Console(file=io.StringIO()))
         )
         if sigint:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE_S):
                 while not (await bus.ends("seeds"))[0]:
                     await asyncio.sleep(0.01)
             signal.raise_signal(signal.SIGINT)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             return await task, sum((await bus.ends("seeds")).values())
 
 

@@ -12,8 +12,7 @@ from deploy.local_kafka import jars, node, process
 from deploy.local_kafka.archive import ready
 from stream.errors import DependencyDown
 from tests.integration.processes import SEEDSTREAM
-
-PATIENCE_S = 20
+from tests.patience import PATIENCE_S
 
 JAVA = """#!/bin/sh
 case "$*" in
@@ -52,7 +51,7 @@ def gone(ran: Path) -> bool:
 
 
 def test_it_ends_when_it_does_not_serve(ran: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(node, "START_S", 0.5)
+    monkeypatch.setattr(node, "START_S", 3.0)
     with pytest.raises(DependencyDown, match="does not serve"):
         ready()
     assert gone(ran) and left_over(tmp_path) == []

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from deploy.local_kafka import process
-
-PATIENCE_S = 20
+from tests.patience import PATIENCE_S
 
 
 def until(holds: Callable[[], object]) -> None:

@@ -34,6 +34,8 @@ from tests.stage_runs import (
 )
 from tests.tries import tries
 
+pytestmark = pytest.mark.virtual_time
+
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:

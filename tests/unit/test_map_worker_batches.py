@@ -23,6 +23,8 @@ from tests.stage_runs import (
     spec,
 )
 
+pytestmark = pytest.mark.virtual_time
+
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,6 +30,8 @@ from tests.stage_runs import (
     spec,
 )
 
+pytestmark = pytest.mark.virtual_time
+
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,7 +78,7 @@ async def test_a_commit_that_goes_through_does_not_say_that_the_model_answers() 
         fetches = bus.fetches
         for _ in range(100):
             assert run.stats.waiting == "away"
-            await asyncio.sleep(0)
+            await asyncio.sleep(FAST.commit_interval_s)
         assert bus.fetches == fetches
         away = False
         await run.finished(30)
@@ -97,7 +99,7 @@ async def test_a_full_disk_pauses_intake_although_the_model_answers_and_nothing_
         in_flight = run.stats.in_flight
         for _ in range(100):
             assert run.stats.waiting == "/bus.sqlite: the disk is full"
-            await asyncio.sleep(0)
+            await asyncio.sleep(FAST.commit_interval_s)
         assert in_flight == run.stats.in_flight < 300
         assert await emitted(bus) == []
         full = False

@@ -11,7 +11,7 @@ from stream.bus import Cause, Gone, Message
 from stream.codec import encode
 from stream.ending import Ending
 from stream.errors import LeaseLost, Unavailable, WrongConfig
-from stream.idle import lag
+from stream.flood_gate import PAUSE, FloodGate
 from stream.map_calls import Job
 from stream.map_worker import MapWorker
 from stream.metrics import StageStats
@@ -39,6 +39,8 @@ from tests.stage_runs import (
     until,
 )
 from tests.stream_fakes import MemoryBus
+
+pytestmark = pytest.mark.virtual_time
 
 STAGE = "typed"
 
@@ -310,7 +312,8 @@ async def test_what_is_fatal_between_two_leases_ends_the_next_one() -> None:
     stage = spec(Map.single(call))
     bus = await memory_bus(stage, seeds(1), shared=True)
     stats = StageStats(STAGE)
-    worker = MapWorker(Job(stage, Map.single(call), FAST, stats, Gates(stats)))
+    flood = FloodGate(stage, FAST, stats, PAUSE, lambda _: None)
+    worker = MapWorker(Job(stage, Map.single(call), FAST, stats, Gates(stats), flood))
     async with contextlib.aclosing(bus.leases(STAGE, INPUT.name)) as leases:
         under_way = asyncio.create_task(worker.run(await anext(leases), Ending(asyncio.Event(), FAST.drain_s)))
         await until(lambda: bool(doors.waiting))
@@ -404,21 +407,18 @@ async def test_the_watermark_goes_over_marks_that_hold_no_record_and_then_no_com
     bus = await memory_bus(stage, seeds(5), partitions=2, shared=True)
     async with running(bus, stage) as run:
         for count in (5, 6):
-            while await lag(bus, stage):
-                await run.until(lambda: True)
+            await caught_up(bus, stage)
             assert run.stats.read == count
             await settled(lambda: bus.commits)
             before = bus.commits
             await send(bus, seeds(1, first=count))
         await run.until(lambda: run.stats.read == 7)
-        while await lag(bus, stage):
-            await run.until(lambda: True)
+        await caught_up(bus, stage)
         assert bus.commits <= before + 2  # one for the record, one for its mark
         for log in bus.log(INPUT.name):
             log.end += 1
         bus.disk.wake()
-        while await lag(bus, stage):
-            await run.until(lambda: True)
+        await caught_up(bus, stage)
         assert bus.commits <= before + 4
         assert run.stats.in_flight == 0
         await caught_up(bus, stage)
@@ -452,8 +452,7 @@ async def test_a_gap_wider_than_progress_can_tell_is_passed(monkeypatch: pytest.
     await send(bus, seeds(100, first=5))
     async with running(bus, stage) as run:
         await run.finished(105)
-        while await lag(bus, stage):
-            await run.until(lambda: True)
+        await caught_up(bus, stage)
         await caught_up(bus, stage)
     await check_conserved(bus, stage)
 

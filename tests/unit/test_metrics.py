@@ -9,6 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from stream.errors import WrongConfig
 from stream.metrics import Exporter, StageStats, serve
+from tests.patience import PATIENCE_S
 
 
 def free_port() -> int:
@@ -34,7 +35,7 @@ def test_prometheus_is_given_every_counter_with_a_help_that_says_what_to_do() ->
     ]
     port = free_port()
     serve(port, Exporter(stats))
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as reply:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE_S) as reply:
         families = {family.name: family for family in text_string_to_metric_families(reply.read().decode())}
     found = {
         (sample.name.removeprefix("seedstream_"), *sorted(sample.labels.values())): sample.value

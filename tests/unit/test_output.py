@@ -13,6 +13,7 @@ import pytest
 from deploy.output import EXIT_READER_GONE, Output, ReaderGone
 from stream.errors import DependencyDown
 from tests.begun import begun
+from tests.patience import PATIENCE_S
 
 PROGRAM = Path(sys.executable).with_name("seedstream")
 
@@ -59,19 +60,23 @@ def test_what_an_encoding_lacks_is_written_by_its_number(tmp_path: Path):
 def test_a_command_whose_reader_has_gone_ends_as_sigpipe_would_end_it_without_a_word(
     directory: Path, gone: int, command: list[str]
 ):
-    ended = subprocess.run([PROGRAM, *command, "--dir", directory], stdout=gone, stderr=subprocess.PIPE, timeout=30)
+    ended = subprocess.run(
+        [PROGRAM, *command, "--dir", directory], stdout=gone, stderr=subprocess.PIPE, timeout=PATIENCE_S
+    )
     assert (ended.returncode, ended.stderr) == (EXIT_READER_GONE, b"")
 
 
 def test_verdicts_that_nobody_reads_end_the_sandbox(gone: int):
     line = b'{"id": 1, "program": "assert True"}\n'
-    ended = subprocess.run([PROGRAM, "exec"], input=line, stdout=gone, stderr=subprocess.PIPE, timeout=30)
+    ended = subprocess.run([PROGRAM, "exec"], input=line, stdout=gone, stderr=subprocess.PIPE, timeout=PATIENCE_S)
     assert (ended.returncode, ended.stderr) == (EXIT_READER_GONE, b"")
 
 
 def test_a_full_disk_is_a_dependency_and_no_defect(directory: Path):
     with Path("/dev/full").open("wb") as full:
-        ended = subprocess.run([PROGRAM, "status", "--dir", directory], stdout=full, stderr=subprocess.PIPE, timeout=30)
+        ended = subprocess.run(
+            [PROGRAM, "status", "--dir", directory], stdout=full, stderr=subprocess.PIPE, timeout=PATIENCE_S
+        )
     assert ended.returncode == 3
     assert ended.stderr == b"seedstream: the output cannot be written: No space left on device\n"
 

@@ -12,6 +12,8 @@ from stream.metrics import StageStats
 from stream.retry import Gate, Gates, backoff_s
 from tests.stage_runs import until
 
+pytestmark = pytest.mark.virtual_time
+
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,7 +52,7 @@ async def test_a_gate_is_closed_while_a_dependency_is_away_and_says_so(caplog: p
         await until(lambda: server.asked > 20)  # for ever, not to a limit
         assert stats.waiting == "http://llm is away"
         intake = asyncio.create_task(gate.opened())
-        await asyncio.sleep(0)
+        await asyncio.sleep(100 * Gate.CAP_S)
         assert not intake.done()
         server.away = None
         assert await asking == "here"
@@ -116,7 +118,7 @@ async def test_when_the_last_one_who_asks_is_cancelled_the_gate_opens_for_others
     await until(lambda: stats.waiting is not None)
     for task in asking:
         intake = asyncio.create_task(gate.opened())
-        await asyncio.sleep(0)
+        await asyncio.sleep(100 * Gate.CAP_S)
         assert not intake.done()
         intake.cancel()
         task.cancel()
@@ -152,7 +154,7 @@ async def test_one_gates_answer_does_not_hide_that_another_is_closed() -> None:
         assert await gates.calls.call(model.ask) == "here"
         assert stats.waiting == "the disk is full"
     intake = asyncio.create_task(gates.opened())
-    await asyncio.sleep(0)
+    await asyncio.sleep(100 * Gate.CAP_S)
     assert not intake.done()
     disk.away = None
     await asyncio.gather(commit, intake)

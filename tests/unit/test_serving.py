@@ -16,8 +16,9 @@ import pytest
 from deploy.serving import guard
 from deploy.serving.server import LOCALHOST, Place, Server
 from stream.errors import DependencyDown, WrongConfig
+from tests.patience import PATIENCE_S
 
-LIMIT_S = 60.0
+LIMIT_S = PATIENCE_S
 
 
 def fake(host: str, port: int) -> Sequence[str]:

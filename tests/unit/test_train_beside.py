@@ -18,6 +18,7 @@ from stream.embedded import Embedded
 from stream.errors import BrokerDown, Fatal, InUse, WrongConfig
 from stream.records import Manifest, Model, ModelId, RecipeText
 from stream.topics import TOPICS
+from tests.patience import PATIENCE_S
 from trainer import job
 from trainer.events import Said, TrainingFailed
 from trainer.hyperparameters import Train
@@ -152,7 +153,7 @@ async def test_it_trains_beside_the_stages_and_says_where_it_is(
     async with stream(tmp_path) as bus:
         await send(bus, 10)
         async with beside(bus, Train(base="base", trigger=RULE), tmp_path, note):
-            await asyncio.wait_for(noted.wait(), 10)
+            await asyncio.wait_for(noted.wait(), PATIENCE_S)
     assert notes == ["training: step 1 of 2, loss 0.5000", ""]
     assert len(trainings.asked) == 1
 
@@ -172,17 +173,17 @@ async def test_a_training_in_progress_is_let_finish_at_the_end_and_cancelled_by_
         await send(bus, 10)
         async with beside(bus, Train(base="base", trigger=RULE), tmp_path, lambda _: None) as it:
             assert it is not None
-            await asyncio.wait_for(begun.wait(), 10)
+            await asyncio.wait_for(begun.wait(), PATIENCE_S)
             end = asyncio.create_task(it.finish())
             await asyncio.sleep(0)
             may_end.set()
-            assert await asyncio.wait_for(end, 10) is False
+            assert await asyncio.wait_for(end, PATIENCE_S) is False
         assert len(trainings.asked) == 1
         begun.clear()
         may_end.clear()
         await send(bus, 10)
         async with beside(bus, Train(base="base", trigger=RULE), tmp_path, lambda _: None):
-            await asyncio.wait_for(begun.wait(), 10)
+            await asyncio.wait_for(begun.wait(), PATIENCE_S)
     assert len(trainings.asked) == 2
 
 
@@ -216,7 +217,7 @@ async def test_while_the_bus_is_away_the_trainer_waits_and_then_goes_on(
     async with stream(tmp_path) as bus:
         await send(bus, 10)
         async with beside(bus, Train(base="base", trigger=RULE), tmp_path, lambda line: line or noted.set()) as it:
-            await asyncio.wait_for(noted.wait(), 10)
+            await asyncio.wait_for(noted.wait(), PATIENCE_S)
             assert it is not None
             it.raise_failure()
     assert len(trainings.asked) == 1

@@ -14,6 +14,7 @@ import pytest
 
 from consumers import functions, prompt
 from stream.records import File, Seed, SourceFile, file_id
+from tests.patience import LONG_S, PATIENCE_S
 
 PROMPTS = prompt.find("selfcodealign")
 
@@ -27,7 +28,6 @@ FENCE = re.compile(r"^```python\n(.*?)\n```$", re.DOTALL | re.MULTILINE)
 HEADINGS = ("Code", "Verdict", "Concepts", "Properties", "Instruction", "Response", "Tests", "/Tests")
 RESERVED = ("## Example", *(f"[{heading}]" for heading in HEADINGS))
 FORBIDDEN = ("todo", "fixme", "bug", "your code here", "notimplemented")  # what the filters of seeds and selection drop
-MAX_RUN_S = 10.0
 MAX_REPLY_CHARS = 5_400  # about 1,536 tokens, the room that the recipe gives a reply: no example may teach a longer one
 
 each_example = pytest.mark.parametrize("name", EXAMPLES)
@@ -44,7 +44,7 @@ def definitions(code: str) -> list[ast.FunctionDef | ast.ClassDef]:
 
 def run(program: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-I", "-c", program]
-    return subprocess.run(command, capture_output=True, text=True, timeout=MAX_RUN_S, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
 
 
 def hollow(code: str) -> str:
@@ -160,7 +160,7 @@ def test_seeds_and_responses_are_clean_under_pyright(tmp_path: Path) -> None:
         (tmp_path / f"{name}-seed.py").write_text(example["code"] + "\n")
         (tmp_path / f"{name}-response.py").write_text(implementation(name) + "\n")
     command = [sys.executable, "-m", "pyright", "--pythonversion", "3.11", "."]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=LONG_S, check=False)
     assert (done.returncode, done.stdout.strip()) == (0, "0 errors, 0 warnings, 0 informations")
 
 

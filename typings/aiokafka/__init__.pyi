@@ -1,18 +1,13 @@
 # What seedstream uses of aiokafka 0.14.
 import asyncio
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from aiokafka.abc import ConsumerRebalanceListener
+from aiokafka.client import AIOKafkaClient
 from aiokafka.producer.message_accumulator import BatchBuilder
+from aiokafka.producer.sender import Sender
 from aiokafka.structs import ConsumerRecord, OffsetAndMetadata, RecordMetadata, TopicPartition
-
-class AIOKafkaClient:
-    async def close(self) -> None: ...
-    def add_topic(self, topic: str) -> Awaitable[bool]: ...
-
-class Sender:
-    sender_task: asyncio.Task[None] | None
 
 class MessageAccumulator:
     def fail_all(self, exception: Exception) -> None: ...
