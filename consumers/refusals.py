@@ -10,7 +10,7 @@ _CANNOT = (
     r"|(?:am|'m) not (?:comfortable|allowed|permitted)|have to decline|don't have|do not have|decline)"
 )
 _TO_ANSWER = (
-    r"(?:help|assist|compl(?:y|ete)|provide|do (?:that|this)|fulfil|answer|continue|create|generate|write|produce"
+    r"(?:help|assist|compl(?:y|ete)|provide|do (?:that|this)|fulfil+|answer|continue|create|generate|write|produce"
     r"|engage|support|discuss|proceed|process|see any|determine|judge|tell|evaluate|share|the ability|access)"
 )
 _REFUSAL = re.compile(

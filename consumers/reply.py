@@ -59,10 +59,10 @@ def whole(result: Result, form: Form, reasons: type[StrEnum]) -> Answer | Reject
     done = answer(result, form)
     if done.finish_reason == "refusal" or refuses(done.text):
         return Reject(reasons("refused"), done.evidence)
+    if done.open_thoughts:  # also where a limit cut them: it is they that want room
+        return Reject(reasons("unfinished_reasoning"), done.evidence)
     if done.finish_reason == "length":
         return Reject(reasons("stopped_for_length"), done.evidence)
-    if done.open_thoughts:
-        return Reject(reasons("unfinished_reasoning"), done.evidence)
     if done.finish_reason != "stop":
         return Reject(reasons("not_finished"), f"finish reason {done.finish_reason}\n{done.evidence}")
     if not is_text(done.text):
@@ -73,7 +73,9 @@ def whole(result: Result, form: Form, reasons: type[StrEnum]) -> Answer | Reject
 def answer(reply: Completion, form: Form) -> Answer:
     """Return the answer in a reply."""
     found = clean(reply.text, form, reply.special_tokens)
-    return Answer(found.text, reply, "stop" if found.stopped else reply.finish_reason, found.open_thoughts)
+    ended = "stop" if found.stopped else reply.finish_reason
+    only_thoughts = bool(reply.reasoning) and not found.text
+    return Answer(found.text, reply, ended, found.open_thoughts or only_thoughts)
 
 
 class Clean(NamedTuple):

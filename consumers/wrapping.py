@@ -160,7 +160,7 @@ def without_farewell(text: str) -> str:
     """
     head, _, last = text.rstrip(BLANK).rpartition("\n")
     farewell = len(last) <= _LONGEST_LINE and _FAREWELL.match(last.lstrip(BLANK))
-    return head if head.strip(BLANK) and farewell else text
+    return head.rstrip(BLANK) if head.strip(BLANK) and farewell else text
 
 
 def without_fence(text: str) -> str:

@@ -62,6 +62,7 @@ class LLMClient:
         self._permits = Permits(self._hosts, self._servers.ask)
         self._unfinished = UnfinishedRecords()
         self._flights: dict[str, Flight] = {}
+        self._told_of_thoughts = False
         self._usage: dict[str, Usage] = {}
         self._latencies: dict[str, Latencies] = {}
         self._dialect = dialect.of(endpoint)
@@ -259,7 +260,8 @@ class LLMClient:
             advice = dialect.advice(err.form, self.endpoint)
             raise WrongConfig(f"{err}: no request is taken with this {err.form.parameter}; {advice}") from err
         self._dialect = cure.dialect
-        log.warning("%s: the client %s from now on; %s in [llm.NAME] avoids this", err, cure.words, cure.setting)
+        said = str(err).rstrip(". ")
+        log.warning("%s: the client %s from now on; %s in [llm.NAME] avoids this", said, cure.words, cure.setting)
 
     async def _too_long(self, errand: Errand, prompt: apis.PromptField, host: Host) -> TooLong | None:
         """Tell whether a prompt surely does not fit. Near the limit the server counts, where it has a tokenizer."""
@@ -284,14 +286,30 @@ class LLMClient:
         self._count(errand.stage, used)
         limit = apis.max_tokens(self.endpoint, errand.request)
         untold = replies.LENGTH if used.completion_tokens >= limit else replies.STOP
+        ended = reply.finish_reason or untold
+        if ended == replies.LENGTH and replies.ends_in_thoughts(reply):
+            self._tell_of_thoughts(errand.stage, limit)
         return Completion(
             text=reply.text,
-            finish_reason=reply.finish_reason or untold,
+            finish_reason=ended,
             prompt_tokens=used.prompt_tokens,
             completion_tokens=used.completion_tokens,
             model=reply.model or self.endpoint.model,
             reasoning=reply.reasoning,
             special_tokens=self.endpoint.special_tokens,
+        )
+
+    def _tell_of_thoughts(self, stage: str, limit: int) -> None:
+        """Say once that thoughts have no room of their own."""
+        if self.endpoint.reasoning_tokens or self._told_of_thoughts:
+            return
+        self._told_of_thoughts = True
+        log.warning(
+            "%s: the model spends all %d tokens of a reply in stage %s on thoughts; set reasoning_tokens in [llm.NAME] "
+            "to give them room, such as reasoning_tokens = 2048",
+            self.endpoint.urls[0],
+            limit,
+            stage,
         )
 
     def _used(self, paid: Paid, prompt: int, written: int, seconds: float) -> Usage:

@@ -67,7 +67,7 @@ _TOO_MANY_TOKENS = re.compile(
 _TOO_MANY_STOPS = re.compile(r"(?:number|length) of ['`\"]?stop", re.IGNORECASE)
 
 CONTEXT = re.compile(
-    r"(?:(?:context|model|prompt) (?:length|size|window)(?: is| of)?(?: only)?|max_model_len(?: of|\()?"
+    r"(?:(?:context|model|maximum prompt) (?:length|size|window)(?: is| of)?(?: only)?|max_model_len(?: of|\()?"
     r"|max_new_tokens['`\"]* must be <=|context size \(|greater than the context length of|>)\s*\(?(\d{2,8})\b",
     re.IGNORECASE,
 )

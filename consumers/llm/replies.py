@@ -39,6 +39,9 @@ _MOST_TOKENS = 10**12
 _THOUGHTS = ("reasoning_content", "reasoning", "thinking", "reasoning_text", "thoughts", "reasoning_details",
              "thinking_blocks")  # fmt: skip
 
+_OPENINGS = ("<think", "<thought", "[think]", "<|channel|>analysis", "<|start_thinking|>", "<|begin_of_thought|>")
+_CLOSINGS = ("</think", "</thought", "[/think]", "<|channel|>final", "<|end_thinking|>", "<|end_of_thought|>")
+
 
 @dataclass(frozen=True, slots=True)
 class Reply:
@@ -54,6 +57,18 @@ class Reply:
     @property
     def paid(self) -> Paid:
         return Paid(self.prompt_tokens, self.completion_tokens)
+
+
+def ends_in_thoughts(reply: Reply) -> bool:
+    """Whether a reply that a limit cut off holds nothing but thoughts: at the beginning of its text, beside it, or not
+    shown at all.
+
+    >>> cut = {"reasoning": "", "finish_reason": LENGTH, "model": None, "prompt_tokens": 1, "completion_tokens": 5}
+    >>> [ends_in_thoughts(Reply(text=text, **cut)) for text in ("<think>Is it", "", "<think>No.</think> Yes", "Yes")]
+    [True, True, False, False]
+    """
+    text = reply.text.strip().lower()
+    return not text or (text.startswith(_OPENINGS) and not any(mark in text for mark in _CLOSINGS))
 
 
 def read(content: bytes, url: str, said: Callable[[], str]) -> Reply:
@@ -93,7 +108,7 @@ def read(content: bytes, url: str, said: Callable[[], str]) -> Reply:
         raise BadReply(f"{url} broke a reply off, finish reason {end}: {said()}", paid=paid)
     if streamed and end is None and not sse.ended(content):
         raise BadReply(f"{url} broke a streamed reply off before its end: {said()}", paid=paid)
-    if text is None and refusal:
+    if refusal and not (text or "").strip():  # Azure sends an empty text beside it
         text, end = refusal, REFUSAL
     if text is None and end not in (FILTER, REFUSAL) and not reasoning and not _has_message(choice):
         raise BadReply(f"{url} gave a reply without text: {said()}", paid=paid)

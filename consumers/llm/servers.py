@@ -269,7 +269,10 @@ class Servers:
 
     def _no_model(self, host: Host, offered: list[Card]) -> WrongConfig:
         names = ", ".join(card.name for card in offered)
-        return WrongConfig(f"{host.url} does not offer model {self._endpoint.model!r}, but {names}")
+        return WrongConfig(
+            f"{host.url} does not offer model {self._endpoint.model!r}, but {names}: set model in [llm.NAME] to one of "
+            "them, or check_model = false where the server lists other names than it takes"
+        )
 
 
 def _tokenize_url(host: Host) -> str:

@@ -7,6 +7,8 @@ from typing import Annotated
 import msgspec
 import typer
 
+from deploy.scripted_llm.around import KINDS, Around
+from deploy.scripted_llm.dialects import DIALECTS, Dialect
 from deploy.scripted_llm.faults import Fault
 from deploy.scripted_llm.replies import Shares
 from deploy.scripted_llm.server import ScriptedLLM, Service, serve
@@ -15,6 +17,11 @@ from deploy.scripted_llm.server import ScriptedLLM, Service, serve
 def main(
     port: Annotated[int, typer.Option(help="0 takes a free one.")] = 8000,
     model: Annotated[str, typer.Option(help="The name it serves.")] = "scripted",
+    dialect: Annotated[str, typer.Option(help=f"The server that it plays: {', '.join(DIALECTS)}.")] = "plain",
+    around: Annotated[
+        str, typer.Option(help=f"What the model writes around each answer, with commas: {', '.join(KINDS)}.")
+    ] = "",
+    key: Annotated[str | None, typer.Option(help="The key that each request must carry.")] = None,
     faults: Annotated[str, typer.Option(help='A JSON list, such as [{"status": 503, "share": 0.1}].')] = "[]",
     calls: Annotated[Path | None, typer.Option(help="File that gets one line per call, as it arrives.")] = None,
     slots: Annotated[int, typer.Option(help="Requests served at a time.")] = 64,
@@ -32,29 +39,35 @@ def main(
         switched_on = msgspec.json.decode(faults, type=list[Fault])
     except msgspec.DecodeError as err:
         raise typer.BadParameter(str(err), param_hint="--faults") from err
-    with asyncio.Runner() as runner:
-        runner.run(
-            serve(
-                _server(port, model, switched_on, calls, Service(slots, service_s, sigma), context, failing, hanging),
-                lambda url: print(url, flush=True),
-            )
-        )
-
-
-def _server(
-    port: int,
-    model: str,
-    faults: list[Fault],
-    calls: Path | None,
-    service: Service,
-    context: int | None,
-    failing: float,
-    hanging: float,
-) -> ScriptedLLM:
-    shares = Shares(failing=failing, hanging=hanging)
-    return ScriptedLLM(
-        faults, model=model, port=port, service=service, context=context, shares=shares, calls_file=calls
+    server = ScriptedLLM(
+        switched_on,
+        dialect=_dialect(dialect),
+        around=_around(around),
+        model=model,
+        port=port,
+        service=Service(slots, service_s, sigma),
+        context=context,
+        shares=Shares(failing=failing, hanging=hanging),
+        key=key,
+        calls_file=calls,
     )
+    with asyncio.Runner() as runner:
+        runner.run(serve(server, lambda url: print(url, flush=True)))
+
+
+def _dialect(name: str) -> Dialect:
+    if name not in DIALECTS:
+        raise typer.BadParameter(f"expected one of {', '.join(DIALECTS)}, got {name}", param_hint="--dialect")
+    return DIALECTS[name]
+
+
+def _around(names: str) -> list[Around]:
+    kinds: dict[str, Around] = {kind: kind for kind in KINDS}
+    wanted = [name for name in names.split(",") if name]
+    for name in wanted:
+        if name not in kinds:
+            raise typer.BadParameter(f"expected some of {', '.join(KINDS)}, got {name}", param_hint="--around")
+    return [kinds[name] for name in wanted]
 
 
 if __name__ == "__main__":

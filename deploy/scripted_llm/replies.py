@@ -28,8 +28,12 @@ class Shares:
     hanging: float = 0.005  # responses whose code never ends
 
 
-def whole(question: Question, seed: int | None, shares: Shares) -> str:
-    """Return the whole reply, from its heading to where a model would go on with an example of its own."""
+GOES_ON = "\n\n## Example 99\n[Code]\nOne more, since nobody stopped me."
+"""What a base model writes behind its answer."""
+
+
+def answer(question: Question, seed: int | None, shares: Shares) -> str:
+    """Return the answer, from its heading to its end."""
     dice = Dice(question.stage, question.ask, seed)
     if question.stage is Stage.OTHER:
         return solution(question.ask, dice, shares)
@@ -39,7 +43,13 @@ def whole(question: Question, seed: int | None, shares: Shares) -> str:
         Stage.INSTRUCTIONS: lambda: instruction(question.ask, dice),
         Stage.RESPONSES: lambda: response(question.ask, dice, shares),
     }[question.stage]()
-    return f"{HEADINGS[question.stage]}\n{text}\n\n## Example 99\n[Code]\nOne more, since nobody stopped me."
+    return f"{HEADINGS[question.stage]}\n{text}"
+
+
+def whole(question: Question, seed: int | None, shares: Shares) -> str:
+    """Return the answer, and where a base model would go on with an example of its own."""
+    tail = "" if question.stage is Stage.OTHER else GOES_ON
+    return answer(question, seed, shares) + tail
 
 
 # --- seeds

@@ -7,22 +7,21 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 import orjson
 from aiohttp import web
 
-from deploy.scripted_llm import question, replies
+from deploy.scripted_llm import asked, bodies, refusals, writing
+from deploy.scripted_llm.around import Around
+from deploy.scripted_llm.asked import Ask
 from deploy.scripted_llm.calls import Calls
+from deploy.scripted_llm.dialects import DIALECTS, Dialect
 from deploy.scripted_llm.dice import Dice
-from deploy.scripted_llm.faults import Fault, Faults
-from deploy.scripted_llm.question import Question
+from deploy.scripted_llm.faults import At, Fault, Faults, Raw
 from deploy.scripted_llm.replies import Shares
-
-T = TypeVar("T")
-
-CHARS_PER_TOKEN = 4
+from deploy.scripted_llm.writing import Model, Written
 
 SHUTDOWN_S = 1.0
 """What a request under way is given at the end. aiohttp's minute is for servers whose answers somebody waits for."""
@@ -42,36 +41,6 @@ def service_s(prompt: str, seed: int | None, mean_s: float, sigma: float) -> flo
     return Dice("service", prompt, seed).lognormal(mean_s, sigma)
 
 
-class Message(msgspec.Struct):
-    """One message of a conversation."""
-
-    role: str
-    content: str
-
-
-class Ask(msgspec.Struct):
-    """What both APIs take, as far as it is honoured here."""
-
-    model: str
-    prompt: str | None = None
-    messages: list[Message] | None = None
-    max_tokens: int = 16
-    stop: str | list[str] | None = None
-    seed: int | None = None
-    n: int = 1
-
-    @property
-    def text(self) -> str:
-        """The prompt, whichever its form."""
-        return self.prompt or "\n".join(f"{m.role}: {m.content}" for m in self.messages or ())
-
-    @property
-    def question(self) -> Question:
-        if self.messages is not None:
-            return question.of_chat([(m.role, m.content) for m in self.messages])
-        return question.of_completion(self.prompt or "")
-
-
 class ScriptedLLM:
     """A scripted LLM server on a port of this machine. `faults` can be replaced at any time."""
 
@@ -79,6 +48,8 @@ class ScriptedLLM:
         self,
         faults: Sequence[Fault] = (),
         *,
+        dialect: str | Dialect = "plain",  # a row of DIALECTS
+        around: Sequence[Around] = (),  # what the model writes around each answer
         model: str = "scripted",
         port: int = 0,
         service: Service | None = None,
@@ -93,14 +64,16 @@ class ScriptedLLM:
         self.in_flight = 0
         self.most_in_flight = 0
         self.order: deque[str] = deque(maxlen=1000)  # the last prompts, as they arrived
+        self.bodies: deque[dict[str, Any]] = deque(maxlen=1000)  # of the last requests, as they arrived
         self.tokenized = 0  # prompts whose length was asked for
+        self._dialect = DIALECTS[dialect] if isinstance(dialect, str) else dialect
+        self._writer = Model(self._dialect, tuple(around), shares or Shares())
         self.answering = asyncio.Event()  # while it is cleared, requests are taken and none is answered
         self.answering.set()
         self._model = model
         self._port = port
         self._service = service or Service()
         self._slots = asyncio.Semaphore(self._service.slots)
-        self._shares = shares or Shares()
         self._context = context
         self._key = key
         # A client that goes away ends its request, as with vLLM.
@@ -112,8 +85,9 @@ class ScriptedLLM:
 
     @property
     def url(self) -> str:
-        """The base url, without `/v1`."""
-        return f"http://127.0.0.1:{self._port}"
+        """The base url, without `/v1` where that is its path."""
+        base = self._dialect.base
+        return f"http://127.0.0.1:{self._port}{'' if base == '/v1' else base}"
 
     async def __aenter__(self) -> "ScriptedLLM":
         await self._runner.setup()
@@ -151,9 +125,10 @@ class ScriptedLLM:
 
     def _app(self, tokenizer: bool) -> web.Application:
         app = web.Application(client_max_size=64 << 20, middlewares=[self._authorised])
-        app.router.add_post("/v1/completions", self._complete)
-        app.router.add_post("/v1/chat/completions", self._complete)
-        app.router.add_get("/v1/models", self._models)
+        base = self._dialect.base
+        app.router.add_post(f"{base}/completions", self._complete)
+        app.router.add_post(f"{base}/chat/completions", self._complete)
+        app.router.add_get(f"{base}/models", self._models)
         app.router.add_get("/health", self._health)
         app.router.add_get("/_calls", self._list_calls)
         app.router.add_post("/_faults", self._switch_faults)
@@ -167,7 +142,7 @@ class ScriptedLLM:
     ) -> web.StreamResponse:
         if (
             self._key
-            and request.path.startswith("/v1")
+            and request.path.startswith(self._dialect.base)
             and request.headers.get("Authorization") != f"Bearer {self._key}"
         ):
             return _error(401, "the key is wrong")
@@ -182,43 +157,57 @@ class ScriptedLLM:
             self.in_flight -= 1
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
-        ask = _decoded(await request.read(), Ask)
-        asked = ask.question
-        self.order.append(ask.text)
-        before = self.calls.arrive(asked.stage, ask.text, ask.seed)
-        fault = self.faults.next(asked.stage, ask.text, ask.seed, before)
+        ask = _read(await request.read())
+        stage, prompt, seed = ask.question.stage, ask.text, ask.fields.seed
+        self.order.append(prompt)
+        self.bodies.append(dict(ask.sent))
+        before = self.calls.arrive(stage, prompt, seed)
+        fault = self.faults.next(stage, prompt, seed, before)
         if fault and (failed := await self._fail(fault, request)):
             return failed
-        if ask.model != self._model:
-            return _error(404, f"The model `{ask.model}` does not exist.")
-        prompt_tokens = _tokens(ask.text)
-        if self._context and prompt_tokens + ask.max_tokens > self._context:
-            return _error(
-                400,
-                f"This model's maximum context length is {self._context} tokens. However, you requested "
-                f"{prompt_tokens + ask.max_tokens} tokens.",
-            )
-        text, finish_reason = self._reply(ask, asked, cut=fault is not None and fault.length)
+        if ask.fields.model not in (self._model, f"{self._model}:latest") and not self._dialect.any_model:
+            return _error(404, f"The model `{ask.fields.model}` does not exist.")
+        prompt_tokens = writing.tokens(prompt)
+        refusal = (
+            refusals.of_form(self._dialect, ask)
+            or refusals.of_length(self._dialect, prompt_tokens, ask.max_tokens, self._context)
+            or refusals.of_filter(self._dialect, ask)
+        )
+        if refusal:
+            return _json(refusal.body, refusal.status)
+        if self._context is not None:
+            prompt_tokens = min(prompt_tokens, self._context)  # what is left of it, where it was cut
         async with self._slots:
             await self.answering.wait()
-            seconds = service_s(ask.text, ask.seed, self._service.mean_s, self._service.sigma)
+            seconds = service_s(prompt, seed, self._service.mean_s, self._service.sigma)
             await asyncio.sleep(seconds + ((fault and fault.slow_s) or 0))
-        return _json(_body(ask, text, finish_reason, prompt_tokens))
+        room = None
+        if self._context is not None and self._dialect.too_long is not None:
+            room = max(1, self._context - prompt_tokens)
+        drawn = writing.draw(ask, before)
+        written = writing.write(ask, self._writer, drawn, room, cut=fault is not None and fault.length)
+        return await self._reply(request, ask, written, prompt_tokens)
 
-    def _reply(self, ask: Ask, asked: Question, cut: bool) -> tuple[str, str]:
-        """Return the text, from where the prompt left off to a stop string or the last token, and why it ended."""
-        text = replies.whole(asked, ask.seed, self._shares).removeprefix(asked.begun)
-        stops = [ask.stop] if isinstance(ask.stop, str) else ask.stop or []
-        ends = [at for stop in stops if (at := text.find(stop)) >= 0]
-        text = text[: min(ends)] if ends else text
-        limit = len(text) // 2 if cut else ask.max_tokens * CHARS_PER_TOKEN
-        return (text, "stop") if len(text) <= limit else (text[:limit], "length")
+    async def _reply(self, request: web.Request, ask: Ask, written: Written, prompt_tokens: int) -> web.StreamResponse:
+        """Send what the model wrote, whole or as a stream."""
+        dialect = self._dialect
+        withheld = refusals.withheld(dialect, ask)
+        if not ask.fields.stream:
+            return _json(bodies.reply(dialect, ask, written, prompt_tokens, withheld=withheld))
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        for event in bodies.events(dialect, ask, written, prompt_tokens, withheld=withheld):
+            await response.write(event)
+        await response.write_eof()
+        return response
 
     async def _fail(self, fault: Fault, request: web.Request) -> web.StreamResponse | None:
         """Let a fault happen; None when the request is to be answered all the same."""
         if fault.status is not None:
             headers = {"Retry-After": f"{fault.retry_after_s:g}"} if fault.retry_after_s is not None else {}
             return _error(fault.status, fault.message, headers)
+        if fault.raw is not None:
+            return _raw(fault.raw)
         if fault.garbage:
             return web.Response(text="<html>It works!</html>", content_type="text/html")
         if fault.hang_s is not None:
@@ -234,15 +223,30 @@ class ScriptedLLM:
         await asyncio.sleep(seconds)
         await self.come_back()
 
-    async def _models(self, request: web.Request) -> web.Response:
-        return _json(
-            {"object": "list", "data": [{"id": self._model, "object": "model", "max_model_len": self._context}]}
-        )
+    async def _models(self, request: web.Request) -> web.StreamResponse:
+        if failed := await self._fail_at("models", request):
+            return failed
+        return _json(bodies.models(self._dialect, self._model, self._context))
 
-    async def _tokenize(self, request: web.Request) -> web.Response:
-        self.tokenized += 1
-        ask = _decoded(await request.read(), Ask)
-        return _json({"count": _tokens(ask.text), "max_model_len": self._context})
+    async def _tokenize(self, request: web.Request) -> web.StreamResponse:
+        if failed := await self._fail_at("tokenize", request):
+            return failed
+        match self._dialect.tokenizer:
+            case "count":
+                self.tokenized += 1
+                ask = _read(await request.read())
+                return _json({"count": writing.tokens(ask.text), "max_model_len": self._context})
+            case "tokens":
+                return _json({"tokens": []})
+            case "inputs":
+                words = "Failed to deserialize the JSON body into the target type: missing field `inputs` at line 1"
+                return web.Response(status=422, text=words)
+            case None:
+                return _json({"detail": "Not Found"}, 404)
+
+    async def _fail_at(self, at: At, request: web.Request) -> web.StreamResponse | None:
+        fault = self.faults.next("", "", None, 0, at)
+        return await self._fail(fault, request) if fault else None
 
     async def _health(self, request: web.Request) -> web.Response:
         return web.Response()
@@ -252,39 +256,29 @@ class ScriptedLLM:
 
     async def _switch_faults(self, request: web.Request) -> web.Response:
         body = (await request.read()).strip()
-        self.faults = Faults(_decoded(body if body.startswith(b"[") else b"[%s]" % body, list[Fault]))
+        try:
+            self.faults = Faults(
+                msgspec.json.decode(body if body.startswith(b"[") else b"[%s]" % body, type=list[Fault])
+            )
+        except msgspec.DecodeError as err:
+            raise web.HTTPBadRequest(text=str(err)) from err
         return web.Response()
 
 
-def _body(ask: Ask, text: str, finish_reason: str, prompt_tokens: int) -> dict[str, Any]:
-    completion_tokens = _tokens(text)
-    said = {"message": {"role": "assistant", "content": text}} if ask.messages is not None else {"text": text}
-    return {
-        "id": "scripted",
-        "object": "chat.completion" if ask.messages is not None else "text_completion",
-        "model": ask.model,
-        "choices": [{"index": 0, "finish_reason": finish_reason, **said}],
-        "usage": {
-            "prompt_tokens": prompt_tokens,
-            "completion_tokens": completion_tokens,
-            "total_tokens": prompt_tokens + completion_tokens,
-        },
-    }
-
-
-def _tokens(text: str) -> int:
-    return -(-len(text) // CHARS_PER_TOKEN)
-
-
-def _decoded(body: bytes, kind: type[T]) -> T:
+def _read(body: bytes) -> Ask:
     try:
-        return msgspec.json.decode(body, type=kind)
+        return asked.decoded(body)
     except msgspec.DecodeError as err:
         raise web.HTTPBadRequest(text=str(err)) from err
 
 
-def _json(data: object) -> web.Response:
-    return web.Response(body=orjson.dumps(data), content_type="application/json")
+def _json(data: object, status: int = 200) -> web.Response:
+    return web.Response(status=status, body=orjson.dumps(data), content_type="application/json")
+
+
+def _raw(raw: Raw) -> web.Response:
+    headers = {"Content-Type": "application/json"} | raw.headers
+    return web.Response(status=raw.status, body=raw.content, headers=headers)
 
 
 def _error(status: int, message: str, headers: dict[str, str] | None = None) -> web.Response:

@@ -61,7 +61,7 @@ async def test_the_question_shows_the_code_after_eight_examples() -> None:
         ("12, 7", Reason.NO_CONCEPT, "12, 7"),
         ("I'm sorry, I can't help with that.", Reason.REFUSED, "I'm sorry, I can't help with that."),
         ("<think>loops, recursion", Reason.UNFINISHED_REASONING, "<think>loops, recursion"),
-        (Completion("", "length", 1, 9, "m", reasoning="loops"), Reason.STOPPED_FOR_LENGTH, "loops"),
+        (Completion("", "length", 1, 9, "m", reasoning="loops"), Reason.UNFINISHED_REASONING, "loops"),
         (Filtered("hate: high"), Reason.FILTERED, "hate: high"),
         ("nul\0", Reason.NOT_TEXT, "nul\0"),
         ("lone \ud800", Reason.NOT_TEXT, "lone \\ud800"),
