@@ -20,7 +20,7 @@ from deploy.local_kafka import LocalKafka
 from deploy.planning.effective import begin, stored_recipe
 from stream.bus import Appender, Bus, Lease, Message
 from stream.errors import BrokerDown, LeaseLost, Unavailable
-from stream.kafka import admin, owner
+from stream.kafka import admin, beginning, owner
 from stream.kafka.bus import Kafka
 from stream.kafka.epochs import FAILURES, Held
 from stream.kafka.owner import TRANSACTION_MS, Mark, Owner
@@ -29,11 +29,12 @@ from stream.progress import Progress
 from stream.retry import backoff_s
 from stream.topics import DEAD, RECIPE, REJECTS, TOPICS
 from tests.brokers import MakeKafka
-from tests.contract.steps import INPUT, OUTPUT, READERS, STAGE, all_of, append, fetched, inputs, outcomes
+from tests.contract.steps import INPUT, OUTPUT, READERS, STAGE, all_of, append, fetched, inputs, leased, outcomes
 from tests.failures.commit_kills import illegal_states
 from tests.failures.proxy import END_TXN, INIT_PRODUCER_ID, Fate, Proxy, proxied
 from tests.failures.rival import rival
 from tests.failures.steered_stage import until
+from tests.failures.test_rebalance_storm import add_partitions
 
 DOUBTS = (Fate.UNANSWERED, Fate.SWALLOWED, Fate.FAILED)
 MADE = [TOPICS["files"], TOPICS["functions"], REJECTS, DEAD]
@@ -377,6 +378,27 @@ async def test_many_that_create_the_same_topics_at_once_all_find_them_begun(kafk
             assert await buses[0].differences(MADE, READERS) == []
             for stage, topic in READERS.items():
                 assert set((await buses[0].progress(stage, topic)).values()) == {Progress()}
+
+
+async def test_a_member_that_loses_an_added_partition_before_its_first_progress_takes_it_again(
+    kafka: LocalKafka, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost: list[int] = []
+    async with opened(f"kafka://{kafka.bootstrap}", namespace) as bus, rival(kafka.bootstrap) as taker:
+        begin_first = beginning.begin
+
+        async def fenced_begin(place: Any, owner: Owner, stage: str, topic: str, partition: int) -> None:
+            if not lost:
+                lost.append(partition)
+                await taker.take(f"{namespace}.{STAGE}.{INPUT}.{partition}")
+            await begin_first(place, owner, stage, topic, partition)
+
+        monkeypatch.setattr(beginning, "begin", fenced_begin)
+        await add_partitions(kafka, f"{namespace}.{INPUT}", 2)
+        async with leased(bus) as leases:
+            assert [lease.partition for lease in leases] == [0, 1]
+            assert leases[1].progress == Progress()
+        assert lost == [1]
 
 
 async def test_many_that_begin_the_same_stream_at_once_store_its_recipe_once(kafka: LocalKafka) -> None:
