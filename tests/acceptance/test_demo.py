@@ -4,8 +4,11 @@ import asyncio
 import sys
 from pathlib import Path
 
+import pytest
+
 from deploy.scripted_llm.replies import Shares
 from deploy.scripted_llm.server import ScriptedLLM
+from tests.patience import LONG_S
 
 
 async def demo(folder: Path, *arguments: str) -> tuple[int, str, str]:
@@ -13,11 +16,12 @@ async def demo(folder: Path, *arguments: str) -> tuple[int, str, str]:
     process = await asyncio.create_subprocess_exec(
         *command, cwd=folder, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
-    out, err = await asyncio.wait_for(process.communicate(), 500)
+    out, err = await asyncio.wait_for(process.communicate(), LONG_S)
     assert process.returncode is not None
     return process.returncode, out.decode(), err.decode()
 
 
+@pytest.mark.timeout(1800)
 async def test_the_demo_makes_a_dataset_and_says_when_all_is_done(tmp_path: Path) -> None:
     async with ScriptedLLM(model="org/scripted", shares=Shares(hanging=0.0)) as server:
         arguments = ["--llm", server.url, "--model", "org/scripted"]

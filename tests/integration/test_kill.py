@@ -31,6 +31,7 @@ from stream.records import Rejected, derived_id, sampling_seed
 from stream.stage import Fold
 from tests.corpus import write_corpus
 from tests.integration.streams import CONFIG, folds
+from tests.patience import LONG_S
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +84,7 @@ async def start(run: Run, plan: dict[str, Any] | None = None) -> asyncio.subproc
 
 async def to_the_end(run: Run) -> None:
     process = await start(run)
-    _, err = await asyncio.wait_for(process.communicate(), 500)
+    _, err = await asyncio.wait_for(process.communicate(), LONG_S)
     assert process.returncode == 0, err.decode()
 
 
@@ -113,7 +114,7 @@ async def killed(run: Run, plan: dict[str, Any], log_file: Path) -> str:
             await asyncio.wait_for(process.wait(), outside_s)
         except TimeoutError:
             process.kill()
-    _, err = await asyncio.wait_for(process.communicate(), 500)
+    _, err = await asyncio.wait_for(process.communicate(), LONG_S)
     if process.returncode == 0:
         assert outside_s is not None, f"the plan {plan} never struck: {err.decode()[-2000:]}"
         return "ended by itself before the kill"
