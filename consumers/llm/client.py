@@ -191,9 +191,6 @@ class LLMClient:
         except PipelineError as err:
             self._count(errand.stage, failure(err))
             raise
-        except asyncio.CancelledError:
-            self._count(errand.stage, Usage(cancelled=1))
-            raise
         errand.record.results[errand.request.request_id] = result
 
     async def _ask_servers(self, errand: Errand) -> Result:
@@ -215,6 +212,9 @@ class LLMClient:
                     give_back = self._permits.refused
                 down = err
                 tried[permit.host.url] = time.monotonic()
+            except asyncio.CancelledError:
+                self._count(errand.stage, Usage(cancelled=1))
+                raise
             finally:
                 give_back(permit)
         raise down or self._servers.unwilling()
