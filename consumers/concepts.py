@@ -3,13 +3,16 @@
 Source: SelfCodeAlign (arXiv:2410.24198), snippet to concepts; figures in recipe `selfcodealign`.
 """
 
+import itertools
 import re
 from dataclasses import dataclass
 from enum import StrEnum
 
 from consumers import reply
-from consumers.llm.request import LLM, REQUESTS_IN_FLIGHT, Prompt, Request, Result, Sampling
+from consumers.llm.request import LLM, REQUESTS_IN_FLIGHT, Completion, Prompt, Request, Result, Sampling
+from consumers.llm.stops import LINE_END
 from consumers.prompt import FewShot
+from consumers.refusals import is_no_content
 from consumers.reply import Form
 from stream.records import Concepts, ConceptsId, Seed, Step, derived_id, sampling_seed
 from stream.stage import Map, Outcome, Reject
@@ -32,7 +35,9 @@ class Params:
 MOST_WORDS, MOST_CHARS = 8, 80
 """Of a concept. The prompt asks for one to four words."""
 
-_MARKUP = re.compile(r"[\n\[\]{}<>|=;]|```|~~~|\*\*|[:?!]$|[.?!]\s|^#")
+_MARKUP = re.compile(r"[\n\[\]{}<>|=;]|```|~~~|\*\*|(?<!:):(?!:)|[?!]$|[.?!]\s|^#")
+_ITEM = re.compile(r"\s*(?:[-*•+]|\d{1,2}[.)])\s+\S")
+
 _SENTENCE = re.compile(
     r"(?:i|you|we|it|this|that|there|here|let|sure|certainly|okay|ok|sorry|please|yes|no"
     r"|the (?:following|concepts?|code|function|class|method|program|snippet|docstring)"
@@ -64,11 +69,20 @@ def read(seed: Seed, result: Result, form: Form, step: Step) -> Concepts | Rejec
     answer = reply.whole(result, form, Reason)
     if isinstance(answer, Reject):
         return answer
-    concepts = tuple(concept for part in answer.text.split(",") if (concept := bare(part)))
+    concepts = tuple(concept for part in listed(result, form, answer.text).split(",") if (concept := bare(part)))
     if not concepts or not all(map(is_phrase, concepts)):
         return Reject(Reason.NO_CONCEPT, answer.evidence)
     concepts_id = ConceptsId(derived_id(seed.seed_id, "concepts", 0))
     return Concepts(concepts_id, seed, concepts, reply.asked(step, answer.reply))
+
+
+def listed(reply_: Result, form: Form, line: str) -> str:
+    """Return the concepts as one line: also where a model wrote one a line, though one line was asked for."""
+    if not isinstance(reply_, Completion) or not _ITEM.match(line):
+        return line
+    whole = reply.clean(reply_.text, Form(form.prefill, tuple(s for s in form.stop if s != LINE_END))).text
+    items = list(itertools.takewhile(_ITEM.match, (item for item in whole.split("\n") if item.strip())))
+    return ", ".join(items) if len(items) > 1 else line
 
 
 def bare(part: str) -> str:
@@ -94,6 +108,7 @@ def is_phrase(concept: str) -> bool:
         and any(char.isalpha() for char in concept)
         and not _MARKUP.search(concept)
         and not _SENTENCE.match(concept)
+        and not is_no_content(concept)
     )
 
 

@@ -12,7 +12,7 @@ from consumers.wrapping import CONTROL
 
 _EXAMPLE = r"#{2,6}[ \t]*Example[ \t]+\d+"
 _SECTION = r"\[/?(?:Code|Verdict|Concepts|Properties|Instruction|Response|Tests)\]"
-_THOUGHTS = r"</?(?:think|thinking|thought)>|\[/?THINK\]"
+_THOUGHTS = r"</?(?:think|thinking|thoughts?|reasoning|seed:think|answer)>|\[/?THINK\]|◁/?think▷"
 
 _FENCED = re.compile(r"^(?P<fence>`{3,}|~{3,})(?P<info>[^\n]*)\n\$(?P<field>\w+)\n(?P=fence)$", re.MULTILINE)
 """A field of a template that stands alone in a fence."""
@@ -27,7 +27,7 @@ class Markers:
         own = [re.escape(line) for line in sorted(set(lines), key=len, reverse=True)]
         at_start = "|".join((_EXAMPLE, _SECTION, *own))
         self._marker = re.compile(
-            rf"^(?P<indent>[ \t]*)(?P<line>{at_start})|(?P<token>{CONTROL.pattern}|{_THOUGHTS})",
+            rf"^(?P<indent>[ \t]*(?:[-*+>][ \t]+)?)(?P<line>{at_start})|(?P<token>{CONTROL.pattern}|{_THOUGHTS})",
             re.MULTILINE | re.IGNORECASE,
         )
 

@@ -103,10 +103,11 @@ def _tests_line(lines: Sequence[str], blocks: Sequence[fences.Block]) -> int | N
     A tag counts on a line of its own outside code: `[Tests]` is also a fine section of an INI file.
     """
     inside = {line for block in blocks for line in range(block.first_line, block.end_line)}
-    tags = [n for n, line in enumerate(lines) if n not in inside and line.strip() in _TAGS]
-    if [lines[n].strip() for n in tags] == ["[Tests]", "[/Tests]"] and not "".join(lines[tags[1] + 1 :]).strip():
+    bare = [line.strip(" \t*_#").removesuffix(":").rstrip("*_") for line in lines]
+    tags = [n for n, line in enumerate(bare) if n not in inside and line in _TAGS]
+    if [bare[n] for n in tags] == ["[Tests]", "[/Tests]"] and not "".join(lines[tags[1] + 1 :]).strip():
         tags.pop()
-    return tags[0] if [lines[n].strip() for n in tags] == ["[Tests]"] else None
+    return tags[0] if [bare[n] for n in tags] == ["[Tests]"] else None
 
 
 def stage(params: Params, llm: LLM, prompts: FewShot, recipe_seed: int) -> Map[Instruction, Responses]:

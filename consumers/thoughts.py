@@ -10,9 +10,19 @@ handles such marks is an answer like any other.
 import re
 from typing import NamedTuple
 
-_NAMES = r"think|thinking|thought|thoughts|reasoning|analysis|reflection|scratchpad|seed:think|mm:think"
+_NAMES = (
+    r"think|thinking|thoughts?|thought_process|thinking_process|reason|reasoning|internal_reasoning|analysis|reflection"
+    r"|scratchpad|inner_monologue|antthinking|seed:think|mm:think"
+)
 _PAIRS = (
-    (rf"<(?P<name>{_NAMES})>", "</{name}>"),
+    (rf"<(?P<name>{_NAMES})(?: [^<>\n]*)?>", "</{name}>"),
+    (r"<details type=\"reasoning\"[^<>\n]*>", "</details>"),
+    (r"<\|begin_think\|>", "<|end_think|>"),
+    (r"<\|inner_prefix\|>", "<|inner_suffix|>"),
+    (r"<\|channel>thought\b", "<channel|>"),
+    (r"<unused94>thought\b", "<unused95>"),
+    (r"```(?:thinking|think|reasoning)\n", "\n```"),
+    (r"thinking\.\.\.\n", "...done thinking."),
     (r"\[THINK\]", "[/THINK]"),
     (r"◁think▷", "◁/think▷"),
     (r"<\|START_THINKING\|>", "<|END_THINKING|>"),
@@ -20,17 +30,23 @@ _PAIRS = (
 )
 _OPENINGS = tuple((re.compile(rf"\s*{opening}", re.IGNORECASE), closing) for opening, closing in _PAIRS)
 
-_LONE = re.compile(
-    r"""(?<!["'`\\])(?:</(?:think|thinking|thought|seed:think|mm:think)>|\[/THINK\]|◁/think▷|<\|END_THINKING\|>"""
-    r"""|<\|end_of_thought\|>)(?!["'`\\)\]}|/])""",
-    re.IGNORECASE,
+_CLOSING = (
+    r"(?:</(?:think|thinking|thought|seed:think|mm:think)>|\[/THINK\]|◁/think▷|<\|END_THINKING\|>|<\|end_of_thought\|>"
+    r"|<\|end_think\|>)"
 )
+_LONE = re.compile(
+    rf"""^{_CLOSING}(?!["'`\\)\]}}|/])|(?<=[^\s"'`\\]){_CLOSING}(?=[ \t]*$)|(?<=[.!?]){_CLOSING}(?!["'`\\])""",
+    re.IGNORECASE | re.MULTILINE,
+)
+"""Prose and code that name such a mark have it within a line; thoughts end with a sentence or a line."""
 _ANY_OPENING = re.compile("|".join(re.sub(r"\?P<name>", "?:", opening) for opening, _ in _PAIRS), re.IGNORECASE)
 
 _TRAILING = ("think", "thinking", "thought")
 
 _CHANNELS = re.compile(r"(?:<\|start\|>\s*assistant\s*)?<\|channel\|>\s*(?:analysis|commentary)\b", re.IGNORECASE)
-_FINAL = re.compile(r"<\|channel\|>\s*final\s*(?:<\|constrain\|>[^<]*)?<\|message\|>", re.IGNORECASE)
+_FINAL = re.compile(
+    r"(?:<\|channel\|>\s*final\s*(?:<\|constrain\|>[^<]*)?|<\|start\|>\s*assistant\s*)<\|message\|>", re.IGNORECASE
+)
 _BARE_FINAL = re.compile(r"\Aanalysis(?=\S)(?:.*?)assistantfinal", re.DOTALL)
 
 

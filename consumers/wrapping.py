@@ -29,27 +29,39 @@ _TOKEN = rf"(?!<\|(?:channel|message|constrain|start|(?:start|end)_thinking|(?:b
 """One that marks no thoughts: those are `thoughts`'s to read."""
 
 _FIRST = re.compile(
-    rf"{_TOKEN}[ \t]*(?:(?:assistant|model)\b[ \t]*(?=\n|<|\Z))?|assistant[ \t]*:?[ \t]*\n", re.IGNORECASE
+    rf"{_TOKEN}[ \t]*(?:(?:assistant|model)\b[ \t]*(?=\n|<|\Z))?|assistant[ \t]*(?::|:?[ \t]*\n)", re.IGNORECASE
 )
 _LAST = re.compile(rf"(?:{_TOKEN}|<\|(?:im_end|endoftext|eot_id|end)\|?)\Z", re.IGNORECASE)
 _LONGEST_TOKEN = 64
 """Characters. Only so much of the end of a text is searched for one."""
 
-_TAG = re.compile(rf"[{BLANK}]*<(answer|final|final_answer|output|response|result)>", re.IGNORECASE)
+_TAG = re.compile(
+    rf"[{BLANK}]*<(answer|final|final_answer|output|response|result|instruction|task|concepts|verdict)>", re.IGNORECASE
+)
 
 _OPENER = (
-    r"(?:sure|certainly|of course|absolutely|definitely|okay|ok|alright|all right|great|got it|understood|no problem"
-    r"|with pleasure|gladly|happy to help|i(?:'d| would) be (?:happy|glad) to|as requested|thank you|thanks)\b"
+    r"(?:sure(?: thing)?|certainly|of course|absolutely|definitely|okay|ok|alright|all right|great|got it|understood"
+    r"|no problem|with pleasure|gladly|happy to help|i(?:'d| would) be (?:happy|glad) to help|as requested|thank you"
+    r"|thanks"
+    r"|gerne|natürlich|bien sûr|claro|por supuesto|certo|конечно|当然(?:可以)?|好的|もちろん(?:です)?)"
 )
-_SHOWS = (
-    r"(?:here(?:'s| is| are| you go| it is)|below(?: is| are)?|the following|this is|let me|let's|i(?:'ll| will))\b"
+_OURS_NAMED = (
+    r"(?:task|instruction|problem|exercise|challenge|answer|response|concepts?|verdict|result|output|requested|asked"
+    r"|wanted)"
 )
-_PREAMBLE_LINE = re.compile(rf"(?:{_OPENER}[^\n]*?[.!:,]?|{_SHOWS}[^\n]*:)[ \t]*", re.IGNORECASE)
+_PREAMBLE_LINE = re.compile(
+    rf"(?:{_OPENER}(?:[ \t]*[!.,:，！。：][^\n]*| here\b[^\n]*)?"
+    rf"|(?:based on\b[^\n]*, ?)?(?:here(?:'s| is| are)|below (?:is|are)|i(?:'ve| have) (?:written|created|designed))\b"
+    rf"[^\n]*\b{_OURS_NAMED}\b[^\n]*:)[ \t]*",
+    re.IGNORECASE,
+)
 _LONGEST_LINE = 300
 
 _FAREWELL = re.compile(
-    r"(?:(?:please )?let me know|feel free to|(?:i )?hope (?:this|that) helps|would you like (?:me )?to"
-    r"|if you (?:have any|need any|need more|want me|would like me)|happy coding|is there anything else)\b",
+    r"(?:(?:please )?let me know (?:if|whether|how|what)|feel free to (?:ask|reach|let|modify|adjust|contact)"
+    r"|(?:i )?hope (?:this|that) helps|would you like me to|if you (?:want|would like) me to|happy coding"
+    r"|if you (?:have|need) (?:any|more|further) (?:other |further |more )?(?:questions?|help|tasks?|changes?)"
+    r"|is there anything else)\b",
     re.IGNORECASE,
 )
 
@@ -85,7 +97,12 @@ def _last_token(text: str, special: Sequence[str]) -> int:
     """Return the length of the special token that a text ends with; 0 without one."""
     own = max((len(token) for token in special if token and text.endswith(token)), default=0)
     found = _LAST.search(text[-_LONGEST_TOKEN:])
-    return max(own, len(found.group()) if found else 0)
+    if not found:
+        return own
+    # A sentence may end with the name of a token; one that is left over is glued to the text, or follows its full stop.
+    before = text[: len(text) - len(found.group())]
+    is_word = before[-1:] in (" ", "\t") and before.rstrip(BLANK)[-1:].isalnum()
+    return own if is_word else max(own, len(found.group()))
 
 
 def without_tags(text: str) -> str:
@@ -97,7 +114,11 @@ def without_tags(text: str) -> str:
     opened = _TAG.match(text)
     closing = f"</{opened.group(1)}>" if opened else ""
     whole = text.rstrip(BLANK)
-    if not opened or not whole.endswith(closing):
+    if not opened:
+        return text
+    if closing.lower() not in whole.lower():
+        return text[opened.end() :]  # it was never closed
+    if not whole.lower().endswith(closing.lower()):
         return text
     return whole[opened.end() : len(whole) - len(closing)]
 
@@ -115,9 +136,9 @@ def behind(text: str, heading: str) -> str:
     if not heading:
         return text
     pattern = re.compile(rf"^{_HEADING}{re.escape(heading)}{_HEADING_END}\n?", re.MULTILINE | re.IGNORECASE)
-    found = pattern.search(text)
+    found = pattern.search(text) or _spelled(text, heading)
     if not found:
-        return text
+        return _without_closing(text, heading)
     before, at = text[: found.start()], found.end()
     while again := pattern.match(text, at):
         at = again.end()
@@ -127,7 +148,28 @@ def behind(text: str, heading: str) -> str:
     if _OURS.search(before) or _in_code(text, before.count("\n")):
         return text
     opened = _opening_fence(before)
+    if opened and not _announces(before.rstrip(BLANK).removesuffix(opened)):
+        return text
     return _without_closing(_without_last_line(rest, opened) if opened else rest, heading)
+
+
+def _spelled(text: str, heading: str) -> re.Match[str] | None:
+    r"""Find a heading that the model spelled without its brackets, where a text begins with it.
+
+    >>> [_spelled(text, "[Verdict]").end() for text in ("## Verdict\nYes", "Verdict: Yes", "**Verdict:** Yes")]
+    [11, 9, 13]
+    """
+    name = re.escape(heading.strip("[]"))
+    return re.match(
+        rf"(?:#{{1,6}}[ \t]*{name}[ \t]*:?[ \t]*\n|(?:\*\*|__){name}:?(?:\*\*|__):?\s*|{name}[ \t]*(?::[ \t]*|\n))",
+        text,
+        re.IGNORECASE,
+    )
+
+
+def _announces(before: str) -> bool:
+    """Whether what stands in front of a fence only announces it."""
+    return all(_PREAMBLE_LINE.fullmatch(line) for line in before.replace("’", "'").split("\n") if line.strip(BLANK))
 
 
 def _without_closing(text: str, heading: str) -> str:

@@ -11,10 +11,11 @@ import re
 import warnings
 from dataclasses import dataclass
 from string import Template
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from consumers import fences
 from consumers.llm.request import Prompt
+from consumers.refusals import refuses
 from consumers.reply import Form, clean
 from stream.records import digest
 from trainer.problems import Problem
@@ -95,10 +96,26 @@ class Templated:
         return with_prelude(problem, code_of(whole, problem.entry_point))
 
 
-def solution(asking: Asking, problem: Problem, reply: str, special_tokens: tuple[str, ...] = ()) -> str:
-    """Return the code of a reply, whatever the model wrote around its answer, ready to have the tests put behind it."""
-    form = Form.of(asking.prompt(problem), asking.stop(problem))
-    return asking.solution(problem, clean(reply, form, special_tokens).text)
+REFUSED, UNFINISHED_REASONING = "refused", "unfinished_reasoning"
+
+
+class Solved(NamedTuple):
+    """What a reply solves a problem with."""
+
+    code: str  # ready to have the tests put behind it; "" where there is no answer
+    unanswered: str | None = None  # why there is none: REFUSED or UNFINISHED_REASONING
+
+
+def solution(
+    asking: Asking, problem: Problem, reply: str, special_tokens: tuple[str, ...] = (), finish_reason: str = "stop"
+) -> Solved:
+    """Return the solution in a reply, whatever the model wrote around its answer."""
+    found = clean(reply, Form.of(asking.prompt(problem), asking.stop(problem)), special_tokens)
+    if finish_reason == "refusal" or refuses(found.text):
+        return Solved("", REFUSED)
+    if found.open_thoughts or (finish_reason == "length" and not found.text.strip()):
+        return Solved("", UNFINISHED_REASONING)
+    return Solved(asking.solution(problem, found.text))
 
 
 def with_prelude(problem: Problem, code: str) -> str:

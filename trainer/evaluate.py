@@ -18,7 +18,7 @@ from stream.errors import DependencyDown, PipelineError, WrongConfig
 from stream.records import Score, Step, derived_id, digest, sampling_seed
 from stream.settings import DEFAULTS, Settings
 from trainer.answers import FILTERED, TOO_LONG, Answer, AnswerFile, Question, ask
-from trainer.asking import Asking, solution
+from trainer.asking import REFUSED, UNFINISHED_REASONING, Asking, Solved, solution
 from trainer.benchmarks import Benchmark
 from trainer.passk import estimate
 from trainer.problems import Problem
@@ -70,7 +70,7 @@ class Attempt:
 
     task_id: str
     sample: int
-    verdict: str  # of the sandbox, or `too_long`, `filtered`
+    verdict: str  # of the sandbox, or one of UNANSWERED
     detail: str
     finish_reason: str
     solution: str  # the code that was run, without the tests
@@ -103,8 +103,10 @@ class Job:
 UNANSWERED = {
     TOO_LONG: "the prompt and its reply do not fit the context",
     FILTERED: "a content filter of the server gave no reply",
+    REFUSED: "the model refused to answer",
+    UNFINISHED_REASONING: "the reply ends in the model's thoughts; reasoning_tokens in [llm.NAME] gives them room",
 }
-"""Why a sample has no answer to run, by its finish reason."""
+"""Why a sample has no answer to run, by its verdict."""
 
 
 def silent(what: str, done: int, of: int) -> None:
@@ -126,10 +128,10 @@ async def evaluate(
     with AnswerFile(answers) as file:
         known = sum(question.request.request_id in file.known for question in questions)
         found = await ask(llm, questions, file, lambda done: note("answers", done, len(questions)), settings)
-    solutions = [solution(job.asking, problems[a.task_id], a.text, a.special_tokens) for a in found]
-    keys = [None if a.finish_reason in UNANSWERED else (a.task_id, s) for a, s in zip(found, solutions, strict=True)]
+    solved = [_solved(job.asking, problems[a.task_id], a) for a in found]
+    keys = [None if s.unanswered else (a.task_id, s.code) for a, s in zip(found, solved, strict=True)]
     ended = await _run(box, keys, _builder(problems, expected), _ended, note, "programs")
-    attempts = tuple(_attempt(*of_one) for of_one in zip(found, solutions, ended, strict=True))
+    attempts = tuple(_attempt(*of_one) for of_one in zip(found, solved, ended, strict=True))
     return Evaluation(_score(job, found, attempts, llm.model), attempts, len(questions) - known)
 
 
@@ -210,9 +212,15 @@ def _asked(problem: Problem, asking: Asking) -> str:
     return digest(asking.name, prompt.ask, prompt.prefill, *asking.stop(problem))
 
 
-def _attempt(answer: Answer, solution: str, ended: tuple[str, str] | None) -> Attempt:
-    verdict, detail = ended or (answer.finish_reason, UNANSWERED[answer.finish_reason])
-    return Attempt(answer.task_id, answer.sample, verdict, detail, answer.finish_reason, solution)
+def _solved(asking: Asking, problem: Problem, answer: Answer) -> Solved:
+    if answer.finish_reason in (TOO_LONG, FILTERED):
+        return Solved("", answer.finish_reason)
+    return solution(asking, problem, answer.text, answer.special_tokens, answer.finish_reason)
+
+
+def _attempt(answer: Answer, solved: Solved, ended: tuple[str, str] | None) -> Attempt:
+    verdict, detail = ended or (str(solved.unanswered), UNANSWERED[str(solved.unanswered)])
+    return Attempt(answer.task_id, answer.sample, verdict, detail, answer.finish_reason, solved.code)
 
 
 async def _run(

@@ -12,6 +12,7 @@ from typing import TypeVar
 from consumers import reply
 from consumers.llm.request import LLM, REQUESTS_IN_FLIGHT, Prompt, Request, Result, Sampling
 from consumers.prompt import FewShot, listed
+from consumers.refusals import is_no_content
 from consumers.reply import Form
 from consumers.wrapping import TURN
 from stream.records import (
@@ -103,7 +104,7 @@ def read(concepts: Concepts, wanted: Properties, result: Result, form: Form, ste
     answer = reply.whole(result, form, Reason)
     if isinstance(answer, Reject):
         return answer
-    if not answer.text:
+    if not answer.text or is_no_content(answer.text):
         return Reject(Reason.NO_INSTRUCTION, answer.evidence)
     if TURN.search(answer.text):
         return Reject(Reason.MARKERS, answer.evidence)

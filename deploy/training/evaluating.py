@@ -5,6 +5,7 @@
 
 import os
 import re
+from collections import Counter
 from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -37,7 +38,7 @@ from stream.settings import DEFAULTS, SCORES, Settings
 from trainer import plot
 from trainer.asking import Asking, Chatting, Continuing, Templated
 from trainer.benchmarks import Benchmark
-from trainer.evaluate import Attempt, Evaluation, Job, Note, Samples, check_references, evaluate
+from trainer.evaluate import UNANSWERED, Attempt, Evaluation, Job, Note, Samples, check_references, evaluate
 from trainer.score_table import Grid, percent
 from trainer.scores import publish, published
 
@@ -263,7 +264,9 @@ def _keep(done: Evaluation, place: Path) -> str:
     earlier = len(done.attempts) - done.asked
     before = f", {earlier:,} of them by an earlier run" if earlier else ""
     verdict = done.score.step.verdict
-    return f"{done.score.benchmark}: {len(done.attempts):,} samples answered{before}; {verdict}: {path}"
+    unanswered = Counter(attempt.verdict for attempt in done.attempts if attempt.verdict in UNANSWERED)
+    without = "".join(f", {count:,} without an answer: {why}" for why, count in sorted(unanswered.items()))
+    return f"{done.score.benchmark}: {len(done.attempts):,} samples asked{before}; {verdict}{without}: {path}"
 
 
 def _plain(attempt: Attempt) -> dict[str, object]:

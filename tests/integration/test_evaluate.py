@@ -73,7 +73,7 @@ def test_a_model_is_scored_by_either_api_shown_drawn_and_published(
     assert re.search(rf"tasks pass@1\n.*{api}, greedy", captured.out)
     found = re.search(r"scripted +(\d+\.\d) \(\d", captured.out)
     assert found and float(found.group(1)) > 50
-    assert "12 samples answered; " in captured.err and "plot:    evaluation/scores.png" in captured.err
+    assert "12 samples asked; " in captured.err and "plot:    evaluation/scores.png" in captured.err
     assert Path("evaluation/scores.png").read_bytes().startswith(b"\x89PNG")
     [results] = Path("evaluation/scripted").glob("tasks.*.results.jsonl")
     verdicts = [json.loads(line)["verdict"] for line in results.read_text().splitlines()]
@@ -118,7 +118,7 @@ def test_a_run_that_is_killed_is_gone_on_with_and_no_answer_is_paid_twice(
             process.kill()
             server.faults([])
     assert evaluate(server) == 0
-    assert "12 samples answered, 10 of them by an earlier run" in capsys.readouterr().err
+    assert "12 samples asked, 10 of them by an earlier run" in capsys.readouterr().err
     assert server.calls() == before + 12 + 2
 
 

@@ -82,9 +82,9 @@ def arm(plan: Plan) -> None:
         plan.entered(self._spec.name)
         return await call(self, records)
 
-    def watched_decided(self: FoldTenure, memory: Memory, batch: Sequence[Stored]) -> Any:
+    def watched_decided(self: FoldTenure, memory: Memory, batch: Sequence[Stored], records: Sequence[Any]) -> Any:
         plan.entered(self._spec.name)
-        result = decided(self, memory, batch)
+        result = decided(self, memory, batch, records)
         if plan.stage == self._spec.name and plan.calls == plan.after:
             plan.die(f"in {plan.stage}")  # decided, not committed
         return result

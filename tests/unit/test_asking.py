@@ -32,12 +32,12 @@ def test_a_base_model_goes_on_from_the_published_prompt_and_nothing_else():
     ],
 )
 def test_a_completion_ends_where_the_function_does_also_when_the_server_did_not_stop(tail: str):
-    assert solution(Continuing(), HUMAN, f"    return 1\n{tail}") == f"{HUMAN_EVAL['prompt']}    return 1\n"
+    assert solution(Continuing(), HUMAN, f"    return 1\n{tail}").code == f"{HUMAN_EVAL['prompt']}    return 1\n"
 
 
 def test_a_completion_under_a_docstring_may_define_and_import_but_ends_before_tests():
     reply = "import re\n\ndef help():\n    pass\n\ndef vowels(w):\n    return 1\n\nassert vowels('a') == 1\n"
-    assert solution(Continuing(), MB, reply) == reply.partition("\nassert")[0]
+    assert solution(Continuing(), MB, reply).code == reply.partition("\nassert")[0]
 
 
 def test_a_chat_model_gets_the_problem_in_words_and_no_stop_string():
@@ -78,13 +78,31 @@ def test_the_solution_of_a_reply_is_its_block_that_defines_the_function(reply: s
     ],
 )
 def test_what_a_model_writes_around_its_solution_is_not_graded(reply: str):
-    found = solution(Chatting(), HUMAN, reply)
+    found = solution(Chatting(), HUMAN, reply).code
     assert found.removeprefix(f"{HUMAN.prelude}\n\n").rstrip() == "def span(h):\n    return 7"
 
 
 def test_a_continuation_keeps_its_indentation_and_loses_thoughts_and_tokens():
-    assert solution(Continuing(), HUMAN, "    return 1\r\n<|endoftext|>") == f"{HUMAN_EVAL['prompt']}    return 1\n"
-    assert solution(Continuing(), HUMAN, "<think>1?</think>\n    return 1\n") == f"{HUMAN_EVAL['prompt']}    return 1\n"
+    assert (
+        solution(Continuing(), HUMAN, "    return 1\r\n<|endoftext|>").code == f"{HUMAN_EVAL['prompt']}    return 1\n"
+    )
+    assert (
+        solution(Continuing(), HUMAN, "<think>1?</think>\n    return 1\n").code
+        == f"{HUMAN_EVAL['prompt']}    return 1\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("reply", "finish_reason", "why"),
+    [
+        ("I'm sorry, I can't help with that.", "stop", "refused"),
+        ("No.", "refusal", "refused"),
+        ("<think>def span", "length", "unfinished_reasoning"),
+        ("", "length", "unfinished_reasoning"),
+    ],
+)
+def test_a_reply_without_an_answer_is_not_graded(reply: str, finish_reason: str, why: str):
+    assert solution(Chatting(), HUMAN, reply, (), finish_reason) == ("", why)
 
 
 def test_what_only_shows_or_tests_a_solution_is_dropped_and_the_rest_stays_as_it_was():

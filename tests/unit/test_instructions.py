@@ -96,6 +96,8 @@ def test_params_without_a_category_are_refused() -> None:
         ("<think>A tree?", Reason.UNFINISHED_REASONING, "<think>A tree?"),
         ("Print <|im_end|> twice.", Reason.MARKERS, "Print <|im_end|> twice."),
         (Filtered("self_harm"), Reason.FILTERED, "self_harm"),
+        ("Hello! How can I assist you today?", Reason.NO_INSTRUCTION, "Hello! How can I assist you today?"),
+        ('{"instruction": "Write f."}', Reason.NO_INSTRUCTION, '{"instruction": "Write f."}'),
         ("\udfff", Reason.NOT_TEXT, "\\udfff"),
         (TooLong(9000, 4096), Reason.PROMPT_TOO_LONG, "9000 tokens and the reply exceed a context of 4096"),
     ],

@@ -76,7 +76,7 @@ TOKENS = (
     "<|eot_id|>\n",
     "<end_of_turn>\n",
     "<｜end▁of▁sentence｜>",
-    " [EOS]",
+    "[EOS]",
     "<|im_end",
 )
 ROLES = (
@@ -213,6 +213,53 @@ def test_a_real_function_as_an_answer_is_never_shortened() -> None:
 )  # fmt: skip
 def test_what_is_the_answer(form: Form, reply: str, wanted: str) -> None:
     assert clean(reply, form).text == wanted
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Great circle distance.\nWrite a function for it.",
+        "OK codes are 200 to 299.\nCount them.",
+        "All right triangles with whole sides.\nList them.",
+        "Thanks to caching it is fast.\n\nWrite the cache.",
+        "This is a task about graphs:\nimplement BFS.",
+        "Let's build a bank:\n- deposit\n- withdraw",
+        "The following rules apply to the game:\n- a\n- b",
+        "Read the rows.\n\nIf you have any empty rows, skip them.",
+        "Read it twice.\n\nIf you need more than one pass, raise ValueError.",
+        "A model ends every text with <eos>",
+        "Write a function that removes everything up to the </think> tag and returns the rest.",
+        "# drop </think> here\nx = 1",
+    ],
+)
+def test_a_text_that_only_looks_wrapped_is_left_as_it_is(text: str) -> None:
+    assert clean(text, TASK).text == text
+
+
+@pytest.mark.parametrize(
+    ("reply", "wanted"),
+    [
+        ("<reason>hm</reason>\nWrite f.", "Write f."),
+        ("<think >hm</think>Write f.", "Write f."),
+        ("<antThinking>hm</antThinking>\nWrite f.", "Write f."),
+        ("```thinking\nhm\n```\nWrite f.", "Write f."),
+        ("Thinking...\nhm\n...done thinking.\n\nWrite f.", "Write f."),
+        ("<|channel>thought\nhm<channel|>Write f.", "Write f."),
+        ("<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|message|>Write f.", "Write f."),
+        ("Instruction: Write f.", "Write f."),
+        ("## Instruction\nWrite f.", "Write f."),
+        ("**Instruction:**\nWrite f.", "Write f."),
+        ("<instruction>Write f.</instruction>", "Write f."),
+        ("<answer>Write f.", "Write f."),
+        ("Write f.\n[/Instruction]", "Write f."),
+        ("Assistant: Write f.", "Write f."),
+        ("Gerne! Hier ist eine Aufgabe:\n\nWrite f.", "Write f."),
+        ("Based on the given properties, here is the task:\n\nWrite f.", "Write f."),
+        ("I've written a task for you:\nWrite f.", "Write f."),
+    ],
+)
+def test_other_ways_to_wrap_a_task(reply: str, wanted: str) -> None:
+    assert clean(reply, TASK).text == wanted
 
 
 def test_the_tokenizers_own_tokens_are_taken_from_the_end() -> None:

@@ -160,6 +160,8 @@ PY = "```python\nx = 1\n```"
         (part(PY, "```python\nassert unclosed"), "x = 1", "assert unclosed"),
         ("[Tests] come below.\n" + part(PY, PY), "x = 1", "x = 1"),
         ("[Response]\n" + part(PY, PY), "x = 1", "x = 1"),
+        (part(PY, PY).replace("[Tests]", "**[Tests]**"), "x = 1", "x = 1"),
+        (part(PY, PY).replace("[Tests]", "## [Tests]:"), "x = 1", "x = 1"),
         (part(PY, PY) + "[/Tests]\nand more", "x = 1", "x = 1"),
         (
             part('```python\ndef f():\n    """Run:\n\n    ```\n    f()\n    ```\n    """\n```', PY),

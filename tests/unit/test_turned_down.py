@@ -68,11 +68,14 @@ def said(capsys: pytest.CaptureFixture[str], command: str) -> tuple[int, str, st
         ("rejects --reason nope --json", "no stage rejects for nope; expected one of already_kept, banned_import"),
         (
             "rejects --stage seeds --reason no_tests",
-            "stage seeds does not reject for no_tests; expected one of not_good, prompt_too_long",
+            "stage seeds does not reject for no_tests; expected one of filtered, no_verdict, not_good",
         ),
         ("rejects --stage files --reason x", "does not reject for x; expected one of binary, encoding"),
         ("rejects --stage unique --reason x", "does not reject for x; expected one of already_kept, near_duplicate"),
-        ("replay responses --reason nope", "stage responses does not reject for nope; expected one of no_code"),
+        (
+            "replay responses --reason nope",
+            "stage responses does not reject for nope; expected one of filtered, markers",
+        ),
         ("replay responses --dead --reason nope", "stage responses does not reject for nope"),
         ("replay respnses --dead", "namespace main has no stage respnses; did you mean responses?"),
         ("replay responses zzzzzzzz", "no input of responses, and nothing that it turned down, has the id zzzzzzzz"),
