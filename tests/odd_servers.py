@@ -9,6 +9,7 @@ from typing import Any
 
 from aiohttp import web
 
+BOM = b"\xef\xbb\xbf"
 Body = dict[str, Any]
 Said = tuple[int, object]
 """A status, and a JSON value, text or bytes."""
@@ -60,7 +61,7 @@ def reply(said: Said) -> web.Response:
     """Return an HTTP answer."""
     status, body = said
     if isinstance(body, bytes):
-        kind = "text/event-stream" if body.startswith((b"data:", b":", b"event:")) else "text/html"
+        kind = "text/event-stream" if body.removeprefix(BOM).startswith((b"data:", b":", b"event:")) else "text/html"
         return web.Response(status=status, body=body, headers={"Content-Type": kind})
     if isinstance(body, str):
         return web.Response(status=status, text=body, content_type="text/html")

@@ -63,6 +63,7 @@ class LLMClient:
         self._unfinished = UnfinishedRecords()
         self._flights: dict[str, Flight] = {}
         self._told_of_thoughts = False
+        self._told_of_an_end = False
         self._usage: dict[str, Usage] = {}
         self._latencies: dict[str, Latencies] = {}
         self._dialect = dialect.of(endpoint)
@@ -287,6 +288,8 @@ class LLMClient:
         limit = apis.max_tokens(self.endpoint, errand.request)
         untold = replies.LENGTH if used.completion_tokens >= limit else replies.STOP
         ended = reply.finish_reason or untold
+        if not replies.is_known(ended):
+            self._tell_of_an_end(ended)
         if ended == replies.LENGTH and replies.ends_in_thoughts(reply):
             self._tell_of_thoughts(errand.stage, limit)
         return Completion(
@@ -310,6 +313,18 @@ class LLMClient:
             self.endpoint.urls[0],
             limit,
             stage,
+        )
+
+    def _tell_of_an_end(self, word: str) -> None:
+        """Say once that a server ends replies by a word that has no meaning here."""
+        if self._told_of_an_end:
+            return
+        self._told_of_an_end = True
+        log.warning(
+            "%s: the finish reason %r is unknown; expected one such as stop or length; its replies are judged as they "
+            "are",
+            self.endpoint.urls[0],
+            word[:100],
         )
 
     def _used(self, paid: Paid, prompt: int, written: int, seconds: float) -> Usage:

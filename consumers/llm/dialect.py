@@ -4,6 +4,7 @@ It begins with what `[llm.NAME]` sets. Where a server refuses a form and names a
 one; what the user set by hand is never changed.
 """
 
+import re
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
@@ -94,7 +95,7 @@ def _cure(dialect: Dialect, refused: Form) -> Cure | None:
         case forms.MAX_TOKENS if refused.unsupported:
             field: MaxTokensField = "max_completion_tokens"
             if dialect.max_tokens_field == "max_completion_tokens":
-                field = "max_tokens" if "'max_tokens'" in refused.words else field
+                field = "max_tokens" if re.search(r"['\"`]max_tokens['\"`]", refused.words) else field
             return Cure(replace(dialect, max_tokens_field=field), f"sends {field}", f'max_tokens_field = "{field}"')
         case forms.TEMPERATURE if refused.unsupported:
             return Cure(
@@ -124,7 +125,8 @@ def _cure(dialect: Dialect, refused: Form) -> Cure | None:
 
 def _fewer_stops(dialect: Dialect, stops: int) -> Cure | None:
     if dialect.max_stops is not None and stops >= dialect.max_stops:
-        return None
+        # So many were sent, and refused again: the server takes none, whatever its words.
+        stops = 0
     words = f"sends at most {stops} stop strings" if stops else "sends no stop strings"
     return Cure(replace(dialect, max_stops=stops), f"{words} and cuts replies itself", f"max_stops = {stops}")
 

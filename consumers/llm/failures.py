@@ -47,7 +47,12 @@ TOO_LONG = re.compile(
     r"|maximum (?:model|prompt|input|sequence) length|max_model_len|max_seq_len|max_total_tokens|max length"
     r"|(?:prompt|input) (?:is )?(?:too long|too large|length)|input (?:tokens?|token count|prompt)\b.{0,60}exceed"
     r"|inputs?['`\"]* (?:tokens \+|must have less than)|prompt contains \d+ tokens|range of input length"
-    r"|(?:longer|greater|larger) than the (?:model's )?(?:maximum|context)",
+    r"|(?:longer|greater|larger) than the (?:model's )?(?:maximum|context)"
+    r"|\bn_ctx\b|\bmax_seq\b|input_ids\b.{0,40}\bexceed|(?:prompt|sequence)\b.{0,20}\bexceeds? "
+    r"|(?:prompt|input|request|message) (?:is|has|contains|of) [\d,]+ tokens\b.{0,40}\b(?:limit|max|only|over|exceed)"
+    r"|[\d,]+ (?:input|prompt) tokens\b.{0,40}\b(?:over|above|beyond|more than|exceed)"
+    r"|sequence of [\d,]+ tokens (?:cannot|can't|can not|does not|doesn't)"
+    r"|(?:输入|提示词?|上下文|文本|请求|消息).{0,8}(?:过长|超长|太长|超出|超过)",
     re.IGNORECASE,
 )
 """How servers say that prompt and reply do not fit: vLLM, SGLang, TGI, llama.cpp, Ollama, LM Studio, LiteLLM, OpenAI,
@@ -59,7 +64,8 @@ _TOO_MANY_TOKENS = re.compile(
     r"|exceed\w* .{0,30}(?:token limit|maximum number of tokens)"
     r"|too many (?:input )?tokens\b(?!.{0,20} (?:per|wait))"
     r"|reduce (?:the length of )?(?:the|your) (?:messages?|prompt|inputs?)\b|reduce your message size"
-    r"|request (?:is )?too large|(?:payload|entity|body|content) (?:is )?too large|string too long",
+    r"|request (?:is )?too large|(?:payload|entity|body|content|messages?) (?:is |are )?too (?:large|long)"
+    r"|string too long",
     re.IGNORECASE,
 )
 """Words for the same that may also be about `max_tokens` alone, which is every record's."""
@@ -67,7 +73,7 @@ _TOO_MANY_TOKENS = re.compile(
 _TOO_MANY_STOPS = re.compile(r"(?:number|length) of ['`\"]?stop", re.IGNORECASE)
 
 CONTEXT = re.compile(
-    r"(?:(?:context|model|maximum prompt) (?:length|size|window)(?: is| of)?(?: only)?|max_model_len(?: of|\()?"
+    r"(?:(?:context|model|maximum prompt) (?:length|size|window)(?: is| of)?(?: only)?|max_model_len(?: of|\()?|n_ctx"
     r"|max_new_tokens['`\"]* must be <=|context size \(|greater than the context length of|>)\s*\(?(\d{2,8})\b",
     re.IGNORECASE,
 )
@@ -79,7 +85,11 @@ FILTERED = re.compile(
     r"|prohibited_content|(?:prompt|input|request|response|output) (?:was|has been|is) (?:flagged|filtered)"
     r"|(?:prompt|output|response) (?:was )?blocked|flagged as potentially violating|considered high risk"
     r"|requires moderation|guardrail_intervened|attention required! \| cloudflare|you have been blocked"
-    r"|不安全或敏感",
+    r"|community guidelines|sensitive[ _](?:words?|content|information)|toxicity|\bpii (?:was |has been |is )?detected"
+    r"|blocked by (?:\w+ ){0,4}(?:polic(?:y|ies)|guardrails?|filters?|moderation)"
+    r"|guardrails?\b.{0,40}\b(?:block|detect|trigger|violat|reject)"
+    r"|violat(?:e|es|ed|ing|ion of|ions of) (?:\w+ ){0,4}(?:guidelines|usage polic|content polic|terms of)"
+    r"|不安全或敏感|敏感(?:信息|词|内容|话题)|违规(?:信息|内容)?|不合规|内容安全",
     re.IGNORECASE,
 )
 """How servers say that a filter refused the prompt or withheld the reply; also a firewall before the server."""
@@ -89,6 +99,25 @@ _NO_CREDIT = re.compile(
     r"|billing[ _]hard[ _]limit",
     re.IGNORECASE,
 )
+
+_PLAIN_HTTP = re.compile(
+    r"plain HTTP request was sent to (?:an )?HTTPS|HTTP request to an HTTPS server|plain HTTP to an SSL", re.IGNORECASE
+)
+"""nginx, Go's server and Apache, asked without TLS."""
+
+_NO_KEY_HELPS = (
+    (re.compile(r"just a moment\.\.\.|cf[-_]chl|checking your browser|enable javascript and cookies|captcha",
+                re.IGNORECASE),
+     "a firewall in front of it wants a browser: ask who runs it to let programs pass, or set another url"),
+    (re.compile(r"must be verified|verify (?:your )?organi[sz]ation|identity verification", re.IGNORECASE),
+     "the account must be verified with the provider, or set another model"),
+    (re.compile(r"(?:country|region|location|territory)\b.{0,30}not (?:supported|available)"
+                r"|not available in your (?:country|region|location)", re.IGNORECASE),
+     "the provider serves no requests from this place: set another url"),
+    (re.compile(r"not have access to (?:the )?model|no access to (?:the )?model", re.IGNORECASE),
+     "the account may not use this model: set another model, or ask the provider for access"),
+)  # fmt: skip
+"""What a 403 may be about beside the key, with its cure."""
 
 _STATUS_OF_CODE = {
     "rate_limit_exceeded": 429, "rate_limit_error": 429, "rate_limit_reached": 429, "resource_exhausted": 429,
@@ -111,6 +140,21 @@ _STATUS_OF_CODE = {
 _WAIT = ((re.compile(r"rate.?limit|too many requests", re.IGNORECASE), 429),
          (re.compile(r"overloaded|unavailable|no capacity", re.IGNORECASE), 503))  # fmt: skip
 
+_MINIMAX: Mapping[str, str] = {
+    "1001": "timeout", "1002": "rate_limit_exceeded", "1004": "invalid_api_key", "1008": "insufficient_balance",
+    "1026": "content_filter", "1027": "content_filter", "1039": "context_length_exceeded",
+    "1041": "rate_limit_exceeded", "2013": "invalid_request_error", "2049": "invalid_api_key",
+    "2056": "rate_limit_exceeded",
+}  # fmt: skip
+_ZHIPU: Mapping[str, str] = {
+    "1113": "insufficient_balance", "1261": "context_length_exceeded", "1301": "content_filter",
+    "1302": "rate_limit_exceeded", "1303": "rate_limit_exceeded", "1304": "rate_limit_exceeded",
+    "1305": "overloaded", "1312": "overloaded",
+}  # fmt: skip
+"""What the numbers of their documents of error codes mean, in the codes above."""
+
+_CHOICES = re.compile(rb'"choices"\s*:\s*\[\s*\{')
+_FINISHED = re.compile(rb'"finish_reason"\s*:\s*"(?!")')
 _ERROR = re.compile(rb'(?<!\\)"error"\s*:\s*["{]')
 """An error in a body. A text of the model cannot look so: there, a quotation mark has a backslash."""
 
@@ -158,8 +202,7 @@ def own_status(answer: Answer) -> Answer:
     200
     """
     body = answer.body
-    # Each reply comes here: the plain search is ten times as fast as the pattern, and as good as always enough.
-    if answer.status != HTTPStatus.OK or (b'"choices"' in body and (b'"error"' not in body or not _ERROR.search(body))):
+    if answer.status != HTTPStatus.OK or _is_surely_a_reply(body):
         return answer
     error = _error(answer.body)
     if error is None:
@@ -171,12 +214,27 @@ def own_status(answer: Answer) -> Answer:
     return dataclasses.replace(answer, status=int(status), body=error)
 
 
+def _is_surely_a_reply(body: bytes) -> bool:
+    """Whether a body is a reply, by its letters: each reply comes here. The plain search is ten times as fast as the
+    pattern, and as good as always enough."""
+    if _CHOICES.search(body) is None or sse.is_stream(body) or b'"base_resp"' in body:
+        return False
+    return b'"error"' not in body or not _ERROR.search(body)
+
+
 def _error(body: bytes) -> bytes | None:
     """Return the error in a body of the status 200; None where there is none."""
     try:
         found: list[Any] = [json.loads(body)]
     except (ValueError, RecursionError):
+        for name, event in sse.named(body):
+            if name == b"error":
+                thing = _object(_loaded(event))
+                # An error is one by the event's name, whatever its fields are called.
+                plain = {"error": event.decode(errors="replace")}
+                return json.dumps(plain if thing is None else thing).encode()
         found = sse.objects(body)
+    finished = _FINISHED.search(body) is not None
     for item in found:
         thing = _object(item)
         if thing is None:
@@ -187,10 +245,49 @@ def _error(body: bytes) -> bytes | None:
             error = cast("dict[str, object]", part).get("error") if isinstance(part, dict) else None
             if error and isinstance(error, dict | str):
                 return json.dumps({"error": error}).encode()
+        if (meant := _by_number(thing)) is not None:
+            return meant
         whole = json.dumps(thing).encode()
-        if not choices and (thing.get("object") == "error" or said.read(whole).status):
+        if not choices and (_names_an_error(thing, finished) or said.read(whole).status):
             return whole
     return None
+
+
+def _names_an_error(thing: Mapping[str, Any], finished: bool) -> bool:
+    """Whether an object without choices is an error, by its fields. In a stream that finished, a mere message told of
+    something else, such as a place in the queue."""
+    if "error" in (thing.get("object"), thing.get("type"), thing.get("status")) or thing.get("errors"):
+        return True
+    return (
+        not finished
+        and not thing.get("usage")
+        and any(isinstance(thing.get(name), str) for name in ("detail", "message", "msg"))
+    )
+
+
+def _by_number(thing: Mapping[str, Any]) -> bytes | None:
+    """Return the error that MiniMax or Zhipu gives as a number of its own, in the words of OpenAI's API."""
+    base = thing.get("base_resp")
+    if isinstance(base, dict):
+        answer, numbers = cast("Mapping[str, Any]", base), _MINIMAX
+        number, words = str(answer.get("status_code") or 0), answer.get("status_msg")
+        if number == "0":
+            return None
+    elif not thing.get("choices"):
+        number, words, numbers = str(thing.get("code")), thing.get("msg") or thing.get("message"), _ZHIPU
+        if number not in numbers:
+            return None
+    else:
+        return None
+    code = numbers.get(number, "server_error")
+    return json.dumps({"error": {"message": f"{words or 'no words'} ({number})", "code": code}}).encode()
+
+
+def _loaded(body: bytes) -> object:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _object(item: object) -> dict[str, Any] | None:
@@ -227,6 +324,10 @@ def failure(
     spoken = said.read(answer.body)
     if status == HTTPStatus.FORBIDDEN and (FILTERED.search(f"{spoken.words} {_title(answer.body)}")):
         return Withheld(spoken.words)
+    if _PLAIN_HTTP.search(spoken.words):
+        return WrongConfig(f"{url} answers {status}: it speaks HTTPS; use https:// in url")
+    if status == HTTPStatus.FORBIDDEN and (cure := _no_matter_of_a_key(answer, spoken.words)) is not None:
+        return WrongConfig(f"{url} answers {status}, {cure}: {_title(answer.body) or spoken.words}")
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         cure = f"the key in ${key_env} is not accepted" if key_env else "it wants a key: name its variable in key_env"
         return WrongConfig(f"{url} answers {status}, {cure}: {spoken.words}")
@@ -242,6 +343,12 @@ def failure(
     if 400 <= status < 500:
         return Permanent(f"{url} answers {status}: {spoken.words}")
     return BadReply(f"{url} answers {status}: {spoken.words}")
+
+
+def _no_matter_of_a_key(answer: Answer, words: str) -> str | None:
+    """Return the cure of a 403 that no other key would change; None for any other."""
+    seen = f"{words} {answer.body[:8000].decode(errors='replace')}"
+    return next((cure for pattern, cure in _NO_KEY_HELPS if pattern.search(seen)), None)
 
 
 def _about_the_request(

@@ -76,6 +76,7 @@ _NO_SYSTEM = re.compile(
     r"|developer instruction is not enabled|messages\[0\]\.role|roles must alternate"
     r"|only (?:the )?['\"`]?user['\"`]?,? (?:and|or|and/or) ['\"`]?(?:assistant|model)['\"`]? roles"
     r"|(?:unsupported|invalid|unknown|unexpected) role:? ?['\"`]?system|role ['\"`]?system['\"`]? is not"
+    r"|['\"`]system['\"`] is not (?:one of|a valid|an allowed)"
     r"|first message (?:must|should|to) be (?:from )?(?:the )?['\"`]?user",
     re.IGNORECASE,
 )
@@ -102,19 +103,21 @@ _NOT_BOTH = re.compile(r"temperature['\"`]? and ['\"`]?top_p['\"`]? cannot both"
 _TOO_MANY_STOPS = re.compile(
     r"(?:number|length) of ['\"`]?stop|too many stop|len\(stop\)"
     r"|stop[^.;]{0,60}(?:too long|too many|at most|up to|maximum)"
-    r"|['\"`]\$?\.?stop['\"`] is invalid|stop.{0,3}最大",
+    r"|only (?:one|a single|two|three|four|\d{1,2}) stop|['\"`]\$?\.?stop['\"`] is invalid|stop.{0,3}最大",
     re.IGNORECASE,
 )
 _STOPS_TAKEN = re.compile(
-    r"(?:maximum length|up to|at most|maximum of|more than|len\(stop\) ?>|max(?:imum)?|最大只能有)"
-    r" ?(?:of )?(\d{1,3})(?!\d)",
+    r"(?:maximum length|up to|at most|maximum of|more than|len\(stop\) ?>|max(?:imum)?|最大只能有|only)"
+    r" ?(?:of )?(\d{1,3}|one|a single|two|three|four)(?![a-z0-9])",
     re.IGNORECASE,
 )
+_NUMBERS: Mapping[str, int] = {"one": 1, "a single": 1, "two": 2, "three": 3, "four": 4}
 _UNSUPPORTED = re.compile(
     r"unsupported|not support|n't support|unknown|unrecogni[sz]ed|unexpected|extra (?:inputs|fields|parameter)"
     r"|extra_forbidden|not (?:permitted|allowed|accepted|recogni[sz]ed|implemented|available|expected|known|enabled)"
     r"|deprecated|cannot find|not find|unpermitted|disallowed|cannot both|only the default"
-    r"|only \S{1,12} is (?:allowed|supported)|may only be|no longer",
+    r"|only \S{1,12} is (?:allowed|supported)|may only be|no longer|could not be validated|additional propert"
+    r"|in place of|instead of ['\"`]?max_|has to be a strictly positive|不支持|不允许",
     re.IGNORECASE,
 )
 
@@ -128,17 +131,19 @@ _FILLING = (
 _BEFORE = (
     r"(?:unsupported|unknown|unrecogni[sz]ed|unexpected|invalid|illegal|unpermitted|extra|extraneous|disallowed"
     r"|not support(?:ed|ing)?|n't support|not (?:accept|allow|recogni[sz]e)(?:ed)?|n't (?:accept|allow|recogni[sz]e)"
-    r"|cannot find|not permitted|not allowed|remove|drop)[\s:,=]*"
+    r"|cannot find|not permitted|not allowed|remove|drop|additional|in place of|instead of"
+    r"|不支持|不允许|未知|无效)(?:的)?(?:参数|字段)?[\s:,=：]*"
 )
 _AFTER = (
-    r"(?:parameter|value|field|argument|option|specified|in|the|request|for|this|model|,|\s|['\"`])*:?\s*(?:"
+    r"(?:\(?=\s?[\w.+-]{1,20}\)?\s*)?"
+    r"(?:parameter|value|field|argument|option|specified|in|of|the|request|for|this|model|,|\s|['\"`])*:?\s*(?:"
     r"(?:is|are|was|were) (?:not|un|in|no longer|only|too|out of|deprecated|disallowed|forbidden|required)"
     r"|(?:is|are) (?:greater|larger|less)"
     r"|(?:does|do|did) not|(?:does|do)n't|(?:must|should|has to|have to|needs to)\b"
-    r"|(?:can|may|cannot|can't) |only |supports? |too (?:long|many|large|high|low)\b|array too long"
+    r"|(?:can|may|cannot|can't|could not) |present\b|only |supports? |too (?:long|many|large|high|low)\b|array too long"
     r"|extra (?:inputs|fields)|extra_forbidden|cannot find field|not (?:supported|permitted|allowed)|unsupported"
     r"|unknown|unexpected"
-    r"|input should|exceeds?\b|\d+ ?>|(?:of \S+ )?but\b|each\b|最大)"
+    r"|input should|exceeds?\b|\d+ ?>|(?:of \S+ )?but\b|each\b|最大|(?:参数|字段)?(?:不支持|不被支持|不允许|无效|未知))"
 )
 
 
@@ -234,7 +239,8 @@ def _words(extra: tuple[str, ...]) -> re.Pattern[str]:
     """Return the pattern of a parameter that is refused in words, with its name in the first group that matched."""
     names = "|".join(re.escape(name) for name in sorted({*_ALIASES, *extra} - {"model"}, key=len, reverse=True))
     return re.compile(
-        rf"{_BEFORE}{_FILLING}{_QUOTES}\b({names})\b|\b({names})\b{_QUOTES}{_AFTER}",
+        # Not \b: a name may stand amid Chinese, whose characters are letters too.
+        rf"{_BEFORE}{_FILLING}{_QUOTES}(?<![a-z0-9_])({names})(?![a-z0-9_])|(?<![a-z0-9_])({names})(?![a-z0-9_]){_QUOTES}{_AFTER}",
         re.IGNORECASE,
     )
 
@@ -253,7 +259,7 @@ def _stops(said: Said, sent: bytes) -> int:
     if not (_found(_TOO_MANY_STOPS, said, sent) or "array_above_max_length" in said.codes):
         return 0
     taken = _STOPS_TAKEN.search(said.words)
-    return int(taken[1]) if taken else 4
+    return _NUMBERS.get(taken[1].lower()) or int(taken[1]) if taken else 4
 
 
 def _found(pattern: re.Pattern[str], said: Said, sent: bytes) -> re.Match[str] | None:

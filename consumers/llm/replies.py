@@ -6,6 +6,7 @@ Only the text is needed. All else may be missing, null or of another type, and b
 import contextlib
 import json
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -15,14 +16,16 @@ from consumers.llm.errors import BadReply, Paid
 
 STOP, LENGTH, REFUSAL, FILTER = "stop", "length", "refusal", "content_filter"
 
-_ENDS: Mapping[str, str] = {
+_ENDS_AS_WRITTEN: Mapping[str, str] = {
     **dict.fromkeys(
         ("stop", "eos", "eos_token", "end_turn", "stop_sequence", "stop_token", "stop_string", "end", "endoftext",
-         "completed", "complete", "finished", "finish", "done", "end_of_text"), STOP,
+         "completed", "complete", "finished", "finish", "done", "end_of_text", "eos_id", "stopped", "stop_token_id",
+         "eot", "eot_id", "end_of_sequence", "end_of_turn", "</s>", "im_end", "endoftext", "normal", "success"), STOP,
     ),
     **dict.fromkeys(
         ("length", "max_tokens", "max_output_tokens", "max_new_tokens", "max_completion_tokens", "max_length",
-         "token_limit", "model_length", "limit", "context_length", "model_context_window_exceeded"), LENGTH,
+         "token_limit", "model_length", "limit", "context_length", "model_context_window_exceeded",
+         "max_context", "context_window", "incomplete"), LENGTH,
     ),
     **dict.fromkeys(
         ("content_filter", "content_filtered", "safety", "recitation", "blocklist", "prohibited_content", "spii",
@@ -30,10 +33,25 @@ _ENDS: Mapping[str, str] = {
     ),
     **dict.fromkeys(("refusal", "refused"), REFUSAL),
 }  # fmt: skip
-"""What servers call an end of a reply, in lower case: OpenAI, Together, TGI, Anthropic, Gemini, Mistral, Zhipu."""
+"""What servers call an end of a reply: OpenAI, Together, TGI, Anthropic, Gemini, Mistral, Zhipu, llama.cpp."""
 
-BROKEN = {"error", "abort", "aborted", "cancelled", "insufficient_system_resource", "engine_error", "timeout"}
+_BROKEN_AS_WRITTEN = (
+    "error", "abort", "aborted", "cancelled", "canceled", "insufficient_system_resource", "engine_error", "timeout",
+    "overloaded", "network_error", "load", "preempted", "server_error", "internal_error", "failed", "failure",
+)  # fmt: skip
 """Ends that are a failure of the server: the request is repeated."""
+
+_TOOLS = ("tool_calls", "tool_call", "tool_use", "function_call")
+"""Ends that stand for what no stage asks for: its text is judged as it is."""
+
+
+def _letters(word: str) -> str:
+    """Return a word as it is compared: `content-filter`, `contentFilter` and `CONTENT_FILTER` are one."""
+    return re.sub(r"[\W_]+", "", word.lower())
+
+
+_ENDS: Mapping[str, str] = {_letters(word): end for word, end in _ENDS_AS_WRITTEN.items()}
+_BROKEN = frozenset(map(_letters, _BROKEN_AS_WRITTEN))
 
 _MOST_TOKENS = 10**12
 _THOUGHTS = ("reasoning_content", "reasoning", "thinking", "reasoning_text", "thoughts", "reasoning_details",
@@ -104,11 +122,13 @@ def read(content: bytes, url: str, said: Callable[[], str]) -> Reply:
     paid = Paid(prompt_tokens, completion_tokens)
     end = _end(choice, reply)
     text, reasoning, refusal = _contents(choice)
-    if end in BROKEN:
+    if end is not None and _letters(end).removeprefix("finishreason") in _BROKEN:
         raise BadReply(f"{url} broke a reply off, finish reason {end}: {said()}", paid=paid)
-    if streamed and end is None and not sse.ended(content):
+    if streamed and end is None and (not sse.ended(content) or sse.fails_in_words(content)):
         raise BadReply(f"{url} broke a streamed reply off before its end: {said()}", paid=paid)
-    if refusal and not (text or "").strip():  # Azure sends an empty text beside it
+    if end != FILTER and not (text or "").strip() and _filter(choice):
+        end = FILTER
+    if refusal and end != FILTER and not (text or "").strip():  # Azure sends an empty text beside it
         text, end = refusal, REFUSAL
     if text is None and end not in (FILTER, REFUSAL) and not reasoning and not _has_message(choice):
         raise BadReply(f"{url} gave a reply without text: {said()}", paid=paid)
@@ -130,8 +150,17 @@ def finish_reason(word: object) -> str | None:
         word = table.get("type") or table.get("reason")
     if not isinstance(word, str) or not word.strip() or word.strip().lower() in ("null", "none"):
         return None
-    plain = word.strip().lower().rpartition(".")[2].removeprefix("finish_reason_")
-    return _ENDS.get(plain, plain if plain in BROKEN else word.strip())
+    plain = _letters(word.rpartition(".")[2]).removeprefix("finishreason")
+    return _ENDS.get(plain, word.rpartition(".")[2].strip().lower() if plain in _BROKEN else word.strip())
+
+
+def is_known(end: str) -> bool:
+    """Whether an end that `finish_reason` gave has a meaning here.
+
+    >>> is_known("stop"), is_known("tool_calls"), is_known("wandered_off")
+    (True, True, False)
+    """
+    return end in (STOP, LENGTH, REFUSAL, FILTER, *_TOOLS)
 
 
 def _first(choices: object) -> Mapping[str, Any] | None:
@@ -149,8 +178,8 @@ def _end(choice: Mapping[str, Any], reply: Mapping[str, Any]) -> str | None:
     for holder in (choice, reply):
         for name in ("stop_reason", "finishReason", "done_reason"):
             other = holder.get(name)
-            if isinstance(other, str) and other.lower() in _ENDS:
-                return _ENDS[other.lower()]
+            if isinstance(other, str) and _letters(other) in (*_ENDS, *_BROKEN):
+                return finish_reason(other)
     return None
 
 
@@ -217,6 +246,22 @@ def _blocked(reply: Mapping[str, Any]) -> str | None:
             why = table.get("blockReason") or table.get("block_reason")
             if why:
                 return str(why)
+    for name in ("prompt_filter_results", "prompt_annotations"):
+        results = reply.get(name)
+        for result in cast("Sequence[object]", results) if isinstance(results, list) else ():
+            if isinstance(result, dict) and (why := _filter(cast("Mapping[str, Any]", result))):
+                return why
+    return None
+
+
+def _filter(holder: Mapping[str, Any]) -> str | None:
+    """Return the category by which Azure's filter withheld a prompt or a choice; None where it let it pass."""
+    for name in ("content_filter_results", "content_filter_result"):
+        results = holder.get(name)
+        if isinstance(results, dict):
+            for category, result in cast("Mapping[str, object]", results).items():
+                if isinstance(result, dict) and cast("Mapping[str, object]", result).get("filtered") is True:
+                    return category
     return None
 
 

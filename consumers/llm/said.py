@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 SHOWN_CHARS = 500
-_INNER = ("error", "innererror", "metadata", "detail", "message", "raw", "errors")
-_WORDS = ("message", "error", "detail", "msg", "error_msg", "raw", "title")
+_INNER = ("error", "innererror", "metadata", "detail", "message", "raw", "errors", "base_resp")
+_WORDS = ("message", "error", "detail", "msg", "error_msg", "raw", "title", "status_msg")
 _CODES = ("code", "status", "type", "error_type", "error_code", "status_code", "reason")
 _PARAMS = ("param", "parameter", "field")
 _DEPTH = 6

@@ -4,6 +4,7 @@ hundred requests are in flight. No exception of either library leaves this file.
 import asyncio
 import contextlib
 import functools
+import re
 import urllib.request
 from collections.abc import Mapping
 from ipaddress import ip_address
@@ -25,6 +26,14 @@ IDLE_S = 3.0
 on a connection that the other side is just closing."""
 
 STREAM_END_S = 0.5
+
+FINISHED_S = 2.0
+"""How long a stream whose finish reason has come is read on while nothing more of it comes: its counts may follow.
+Some servers send no last event and keep the connection open."""
+
+_OVERLAP = 256
+_FINISHED = re.compile(rb'"finish_?reason"\s*:\s*"(?!null"|none")[^"]{1,100}"', re.IGNORECASE)
+_LAST_USAGE = re.compile(rb'"choices"\s*:\s*\[\s*\].{0,400}"usage"\s*:\s*\{', re.DOTALL)
 
 _url = functools.lru_cache(maxsize=64)(httpx.URL)
 """Parsing the few urls there are once, not for each request."""
@@ -92,13 +101,30 @@ async def _streamed(response: httpx.Response) -> bytes:
     only so long that the connection can be used again."""
     content = bytearray()
     pieces = aiter(response.aiter_bytes())
-    while (piece := await anext(pieces, None)) is not None:
+    until_s: float | None = None  # set once the finish reason has come
+    while True:
+        try:
+            async with asyncio.timeout_at(until_s):
+                piece = await anext(pieces, None)
+        except (TimeoutError, httpx.HTTPError, aiohttp.ClientError, OSError):
+            if until_s is None:
+                raise
+            break  # the reply is whole: what is missing is only the word that says so
+        if piece is None:
+            break
         content += piece
         if sse.DONE in content[-32:] and sse.ended(bytes(content[-32:])):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(STREAM_END_S):
                     await anext(pieces, None)
             break
+        tail = bytes(content[-len(piece) - _OVERLAP :])
+        if until_s is None and _FINISHED.search(tail) is None:
+            continue
+        # A comment that keeps the connection open makes nobody wait longer.
+        if until_s is None or b'"choices"' in tail[-len(piece) - 8 :]:
+            rest_s = STREAM_END_S if _LAST_USAGE.search(tail) else FINISHED_S
+            until_s = asyncio.get_running_loop().time() + rest_s
     return bytes(content)
 
 

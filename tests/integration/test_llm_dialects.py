@@ -2,8 +2,9 @@
 that says what to set. No record is to blame."""
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -114,6 +115,24 @@ CURED: list[tuple[str, Callable[[Body], bool], Said]] = [
            param="messages[0].role", code="unsupported_value")),
     ("Mistral's template", has_system,
      error("Conversation roles must alternate user/assistant/user/assistant/...")),
+    ("max_tokens in place", lambda b: "max_tokens" in b,
+     error("Please use `max_completion_tokens` in place of `max_tokens`")),
+    ("temperature by transformers", lambda b: "temperature" in b,
+     error("`temperature` (=0.7) has to be a strictly positive float, otherwise your next token scores will be "
+           "invalid.")),
+    ("temperature (=0)", lambda b: "temperature" in b, error("temperature (=0) has to be a strictly positive float")),
+    ("seed, additional", lambda b: "seed" in b, error("additional property 'seed' present")),
+    ("temperature, additional", lambda b: "temperature" in b, error("additional property 'temperature' present")),
+    ("seed not validated", lambda b: "seed" in b,
+     error("Parameter(s) [seed] of the request could not be validated")),
+    ("top_p not validated", lambda b: "top_p" in b,
+     error("Parameter(s) [top_p] of the request could not be validated")),
+    ("seed in Chinese", lambda b: "seed" in b, error("参数 seed 不支持")),
+    ("seed amid Chinese", lambda b: "seed" in b, error("不支持参数seed")),
+    ("top_p in Chinese", lambda b: "top_p" in b, error("参数top_p不支持")),
+    ("one stop", lambda b: len(b.get("stop", ())) > 1, error("Only one stop sequence is supported")),
+    ("two stops", lambda b: len(b.get("stop", ())) > 2, error("Only 2 stop sequences are supported")),
+    ("a role by jsonschema", has_system, error("messages: 'system' is not one of ['user', 'assistant']")),
     ("Gemma by Google", has_system,
      (400, [{"error": {"code": 400, "message": "Developer instruction is not enabled for models/gemma-3-27b-it"}}])),
 ]
@@ -191,6 +210,14 @@ async def test_a_cure_that_does_not_help_is_applied_once() -> None:
     assert ["seed" in body for body in server.asked] == [True, False]
 
 
+async def test_where_fewer_stops_are_refused_too_none_are_sent() -> None:
+    said = error("'stop' is invalid")
+    async with odd_server(refusing(lambda body: "stop" in body, said)) as server:
+        [result] = await ask(server.url)
+    assert isinstance(result, Completion) and result.text == "yes"
+    assert [len(body.get("stop", ())) for body in server.asked] == [6, 4, 0]
+
+
 async def test_several_refusals_are_cured_one_after_the_other() -> None:
     def answer(body: Body) -> Said:
         return next((said for _, when, said in CURED if when(body)), chat("yes"))
@@ -198,7 +225,7 @@ async def test_several_refusals_are_cured_one_after_the_other() -> None:
     async with odd_server(answer) as server:
         [result] = await ask(server.url)
     assert isinstance(result, Completion) and result.text == "yes"
-    assert server.asked[-1].keys() == {"model", "messages", "max_completion_tokens", "top_p"}
+    assert server.asked[-1].keys() == {"model", "messages", "max_completion_tokens"}
 
 
 async def test_what_the_user_set_is_kept_to() -> None:
@@ -338,17 +365,41 @@ async def test_a_server_that_knows_no_stream_options_gets_none() -> None:
     assert isinstance(result, Completion) and result.text == "yes"
 
 
-async def test_a_stream_is_read_to_its_last_event_though_the_connection_stays_open() -> None:
+COUNTED = CHAT_STREAM.removesuffix(b"data: [DONE]\n\n")
+UNCOUNTED = COUNTED.rpartition(b'data: {"choices": []')[0]
+# Whole events, and more text long after the first word of an end: a limit on silence, and none on the whole.
+UNSURE = tuple(
+    events(f'{{"choices": [{{"delta": {{"content": "{text}"}}, "finish_reason": "stop"}}]}}', done=False)
+    for text in ("y", "e", "s")
+)
+
+
+@pytest.mark.parametrize(
+    ("pieces", "right"),
+    [
+        ([CHAT_STREAM[at : at + 7] for at in range(0, len(CHAT_STREAM), 7)], (11, 7)),  # events are cut anywhere
+        ([COUNTED], (11, 7)),
+        ([COUNTED[at : at + 7] for at in range(0, len(COUNTED), 7)], (11, 7)),
+        ([UNCOUNTED], None),
+        (UNSURE, None),
+    ],
+    ids=["done", "counted", "counted in pieces", "finished", "finished with each event"],
+)
+async def test_a_stream_is_read_to_its_last_event_though_the_connection_stays_open(
+    pieces: Sequence[bytes], right: tuple[int, int] | None
+) -> None:
     never = asyncio.Event()
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
-        for at in range(0, len(CHAT_STREAM), 7):  # events are cut anywhere
-            piece = CHAT_STREAM[at : at + 7]
+        for piece in pieces:
             writer.write(b"%x\r\n%s\r\n" % (len(piece), piece))
             await writer.drain()
-        await never.wait()
+        while not never.is_set():  # a server's sign of life is no part of the reply
+            writer.write(b"8\r\n: ping\n\n\r\n")
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(never.wait(), 0.2)
         writer.close()
 
     server = await asyncio.start_server(connected, "127.0.0.1", 0)
@@ -357,4 +408,21 @@ async def test_a_stream_is_read_to_its_last_event_though_the_connection_stays_op
     finally:
         never.set()
         server.close()
-    assert result == Completion("yes", "stop", 11, 7, "m-1", reasoning="Hmm.")
+    assert isinstance(result, Completion) and (result.text, result.finish_reason) == ("yes", "stop")
+    assert right in (None, (result.prompt_tokens, result.completion_tokens))
+
+
+async def test_a_stream_that_breaks_after_its_finish_reason_is_whole() -> None:
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
+        writer.write(b"%x\r\n%s\r\n" % (len(UNCOUNTED), UNCOUNTED))
+        await writer.drain()
+        writer.close()  # without the last chunk
+
+    server = await asyncio.start_server(connected, "127.0.0.1", 0)
+    try:
+        [result] = await ask(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", stream=True, timeout_s=60.0)
+    finally:
+        server.close()
+    assert isinstance(result, Completion) and (result.text, result.finish_reason) == ("yes", "stop")

@@ -11,7 +11,7 @@ from consumers.llm.errors import BadReply, Refused
 from consumers.llm.request import Completion, Filtered, Prompt, Request, Result, Sampling, TooLong
 from consumers.llm.usage import Usage
 from stream.errors import EndpointDown, PipelineError, WrongConfig
-from tests.odd_servers import USAGE, Said, chat, error, odd_server
+from tests.odd_servers import BOM, USAGE, Said, chat, error, odd_server
 
 PROMPT = Prompt("Judge.", (), "Is this good?")
 
@@ -38,6 +38,29 @@ def message(**fields: object) -> Said:
 
 def said(**fields: object) -> Said:
     return 200, {"choices": [{"text": "yes"}]} | fields
+
+
+def stream(*events: object, before: bytes = b"", done: bool = True) -> Said:
+    """Return a streamed answer; bytes among the events stand as they are."""
+    lines = [event if isinstance(event, bytes) else b"data: " + json.dumps(event).encode() for event in events]
+    return 200, before + b"".join(line + b"\n\n" for line in [*lines, *([b"data: [DONE]"] if done else [])])
+
+
+def piece(text: str | None, finish_reason: str | None = None) -> dict[str, Any]:
+    return {"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": finish_reason}]}
+
+
+def so_far(text: str, finish_reason: str | None = None) -> dict[str, Any]:
+    return {"choices": [{"message": {"role": "assistant", "content": text}, "finish_reason": finish_reason}]}
+
+
+LOST = (piece("Half"), piece(" a"))
+STOPS = ("eos_id", "stopped", "stop_token_id", "eot", "eot_id", "end_of_sequence", "</s>", "<|im_end|>",
+         "<|endoftext|>", "normal", "success", "StopSequence", "FINISH_REASON_STOP", "End-Turn")  # fmt: skip
+LENGTHS = ("max_context", "context_window", "incomplete", "maxTokens", "MAX-TOKENS")
+FILTERS = ("content-filter", "ContentFilter", "CONTENT_FILTER", "content filter")
+FAILURES = ("overloaded", "network_error", "load", "preempted", "server_error", "timeout", "NetworkError",
+            "FinishReason.ERROR", "finish_reason_error")  # fmt: skip
 
 
 # fmt: off
@@ -86,6 +109,27 @@ READ: list[tuple[str, Said, tuple[str, str, str]]] = [  # text, finish reason, r
     ("an array around it", (200, [chat("yes")[1]]), ("yes", "stop", "")),
     ("half a surrogate pair", (200, b'{"choices": [{"text": "a\\ud800"}]}'), ("a\ud800", "stop", "")),
     ("the word error in the text", chat('{"error": {"code": 429}}'), ('{"error": {"code": 429}}', "stop", "")),
+    ("a stream with a byte order mark", stream(piece("y"), piece("es", "stop"), before=BOM), ("yes", "stop", "")),
+    ("a stream of wholes", stream(so_far("Write"), so_far("Write a"), so_far("Write a function.", "stop")),
+     ("Write a function.", "stop", "")),
+    ("a stream of wholes, empty at the end", stream(so_far("Write"), so_far("Write a"), so_far("", "stop")),
+     ("Write a", "stop", "")),
+    ("a stream of wholes, one edited", stream(so_far("Write one"), so_far("Write one,"), so_far("Write one.", "stop")),
+     ("Write one.", "stop", "")),
+    ("pieces called messages", stream(so_far("Write"), so_far(" a"), so_far(" word.", "stop")),
+     ("Write a word.", "stop", "")),
+    ("pieces and the whole", stream(piece("Write"), piece(" it."), so_far("Write it.", "stop")),
+     ("Write it.", "stop", "")),
+    ("a place in the queue", stream({"status": "queued", "message": "You are third"}, piece("yes", "stop")),
+     ("yes", "stop", "")),
+    ("a stream by name", stream(b"event: message\ndata: " + json.dumps(piece("yes", "stop")).encode()),
+     ("yes", "stop", "")),
+    ("a good base_resp", (200, {**chat("yes")[1], "base_resp": {"status_code": 0}}),  # type: ignore[dict-item]
+     ("yes", "stop", "")),
+    ("a filter that let it pass", chat("yes", content_filter_results={"hate": {"filtered": False}}),
+     ("yes", "stop", "")),
+    *((f"the end {word}", chat("yes", finish_reason=word), ("yes", "stop", "")) for word in STOPS),
+    *((f"the limit {word}", chat("yes", finish_reason=word), ("yes", "length", "")) for word in LENGTHS),
     ("error null", (200, {**chat("yes")[1], "error": None}), ("yes", "stop", "")),  # type: ignore[dict-item]
 ]
 
@@ -135,6 +179,16 @@ TOO_LONG = {
     "DashScope": error("Range of input length should be [1, 30720]"),
     "GitHub": error("Request body too large for gpt-4o model. Max size: 8000 tokens.", 413),
     "Cohere": (400, {"message": "too many tokens: total number of tokens in the prompt exceeds the limit of 4081"}),
+    "n_ctx": error("Prompt tokens (5000) > n_ctx (4096)"),
+    "a limit": error("prompt is 5000 tokens, but the limit is 4096"),
+    "over the limit": error("The request has 5,000 input tokens which is over the limit of 4,096"),
+    "input_ids": error("input_ids length 5000 exceeds 4096"),
+    "max_seq": error("input exceeds max_seq"),
+    "a sequence": error("KV cache is full: sequence of 5000 tokens cannot be allocated", 500),
+    "a message": error("Message too large"),
+    "Chinese": error("您的输入过长"),
+    "MiniMax": (200, {"base_resp": {"status_code": 1039, "status_msg": "x"}}),
+    "Zhipu": (200, {"code": 1261, "msg": "Prompt"}),
     "nginx": (413, "<html><title>413 Request Entity Too Large</title></html>"),
 }
 
@@ -154,6 +208,18 @@ FILTERED = {
     "Anthropic": error("Output blocked by content filtering policy"),
     "OpenRouter": error("Your chosen model requires moderation and your input was flagged", 403),
     "a firewall": (403, "<!DOCTYPE html><html>" + "<meta>" * 60 + "<title>Attention Required! | Cloudflare</title>"),
+    "guidelines": error("Violation of community guidelines"),
+    "words": error("no", code="sensitive_words_detected"),
+    "Chinese": error("输入内容包含敏感信息"),
+    "toxicity": error("Toxicity detected (guardrails)"),
+    "PII": error("PII detected and blocked by policy"),
+    "Azure's prompt": (200, {"choices": [], "prompt_filter_results": [
+        {"prompt_index": 0, "content_filter_results": {"hate": {"filtered": False}, "violence": {"filtered": True}}}]}),
+    "Azure's null": chat(None, content_filter_results={"hate": {"filtered": True, "severity": "high"}}),
+    "MiniMax": (200, {"choices": None, "base_resp": {"status_code": 1026, "status_msg": "new_sensitive"}}),
+    "MiniMax, beside usage": (200, {"usage": {"total_tokens": 0}, "base_resp": {"status_code": 1027}}),
+    "Zhipu": (200, {"code": 1301, "msg": "no"}),
+    **{word: chat("half", finish_reason=word) for word in FILTERS},
     "in a 200": (200, {"error": {"code": "content_filter", "message": "The response was filtered"}}),
 }
 
@@ -181,6 +247,27 @@ ERRORS: dict[str, tuple[Said, type[PipelineError]]] = {
     "no credit": (error("Your credit balance is too low to access the API"), Refused),
     "a broken end": (chat("half", finish_reason="error"), BadReply),
     "DeepSeek's broken end": (chat("half", finish_reason="insufficient_system_resource"), BadReply),
+    **{f"the end {word}": (chat("half", finish_reason=word), BadReply) for word in FAILURES},
+    "an error after pieces": (stream(*LOST, {"detail": "internal error"}, done=False), BadReply),
+    "an error after pieces, then the end": (stream(*LOST, {"detail": "internal error"}), BadReply),
+    "an error by its name": (stream(*LOST, b'event: error\ndata: {"reason": "gone"}'), BadReply),
+    "an error by its name, in words": (stream(*LOST, b"event: error\ndata: upstream is gone"), BadReply),
+    "an error in words": (stream(*LOST, b"data: Error: upstream connection reset"), BadReply),
+    "overloaded after pieces": (stream(*LOST, b'event: error\ndata: {"type": "error", "error": {"type": '
+                                              b'"overloaded_error", "message": "x"}}'), Refused),
+    "overloaded by its name, in words": (stream(*LOST, b"event: error\ndata: model overloaded"), Refused),
+    "too many after pieces": (stream(*LOST, {"message": "Rate limit exceeded"}), Refused),
+    "a broken end of a stream": (stream(*LOST, piece(None, "server_error")), BadReply),
+    "429 as detail": ((200, {"detail": "Rate limit exceeded"}), Refused),
+    "429 as a message": ((200, {"status": "error", "message": "Too many requests"}), Refused),
+    "429 as msg": ((200, {"code": 7, "msg": "Too many requests"}), Refused),
+    "overloaded as detail": ((200, {"detail": "The model is overloaded", "choices": None}), Refused),
+    "MiniMax's rate": ((200, {"base_resp": {"status_code": 1002, "status_msg": "x"}}), Refused),
+    "MiniMax's credit": ((200, {"base_resp": {"status_code": 1008, "status_msg": "x"}}), Refused),
+    "MiniMax's key": ((200, {"base_resp": {"status_code": 2049, "status_msg": "x"}}), WrongConfig),
+    "MiniMax's own": ((200, {"base_resp": {"status_code": 1013, "status_msg": "x"}}), BadReply),
+    "Zhipu's rate": ((200, {"code": "1302", "msg": "x"}), Refused),
+    "Cloudflare's": ((200, {"success": False, "errors": [{"message": "model overloaded", "code": 3040}]}), Refused),
     "a stream that breaks off": ((200, b'data: {"choices": [{"delta": {"content": "y"}}]}\n\n'), BadReply),
 }
 # fmt: on
@@ -217,6 +304,39 @@ async def test_an_error_counts_as_its_own_status(answer: Said, kind: type[Pipeli
         result, usage = await ask(server.url)
     assert type(result) is kind
     assert usage.failed == 1
+
+
+async def test_an_end_of_no_known_meaning_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    requests = [Request(f"r/{number}", PROMPT, Sampling(0.7, 100), seed=number) for number in range(5)]
+    for word, times in (("wandered_off", 1), ("tool_calls", 0), ("eot_id", 0)):
+        caplog.clear()
+        async with (
+            odd_server(lambda _, word=word: chat("yes", finish_reason=word)) as server,
+            LLMClient(endpoint(server.url, {})) as client,
+        ):
+            await client.for_stage("s", 0).complete("r", requests)
+        told = [record.getMessage() for record in caplog.records if "finish reason" in record.getMessage()]
+        assert len(told) == times
+        assert all(word in line and server.url in line for line in told)
+
+
+WRONG: dict[str, tuple[Said, str]] = {
+    "a challenge": ((403, "<!DOCTYPE html><html><head><title>Just a moment...</title></head></html>"), "a firewall"),
+    "an organization": (error("Your organization must be verified to use the model `o3`.", 403), "must be verified"),
+    "a country": (error("Country, region, or territory not supported", 403), "from this place"),
+    "a model": (error("Project `p` does not have access to model `m`", 403), "may not use this model"),
+    "nginx without TLS": ((400, "<html><head><title>400 The plain HTTP request was sent to HTTPS port</title></head>"),
+                          "use https:// in url"),
+    "Go without TLS": ((400, "Client sent an HTTP request to an HTTPS server."), "use https:// in url"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("answer", "cure"), WRONG.values(), ids=WRONG)
+async def test_a_wrong_config_that_is_none_of_the_key_names_its_own_cure(answer: Said, cure: str) -> None:
+    async with odd_server(lambda _: answer) as server:
+        result, _ = await ask(server.url)
+    assert isinstance(result, WrongConfig)
+    assert cure in str(result) and "key" not in str(result)
 
 
 async def test_a_context_that_the_server_names_and_max_tokens_fill_is_a_wrong_config() -> None:
