@@ -24,7 +24,7 @@ from trainer.passk import estimate
 from trainer.problems import Problem
 from trainer.programs import program, recording
 
-VERSION = 2
+VERSION = 3
 """Raised when the same benchmark and answers would score otherwise."""
 
 WAITING = 32
