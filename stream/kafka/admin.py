@@ -185,13 +185,25 @@ class Admin:
     ) -> dict[int, int]:
         wanted = [TopicPartition(topic, partition) for partition in partitions]
 
-        async def question() -> dict[TopicPartition, int]:
+        found = await self._ask(lambda: self._asked(consumer, ask, wanted))
+        return {tp.partition: found[tp] for tp in wanted}
+
+    async def _asked(
+        self, consumer: AIOKafkaConsumer, ask: Any, wanted: Sequence[TopicPartition]
+    ) -> dict[TopicPartition, int]:
+        for topic in {tp.topic for tp in wanted}:
             # Of a topic that it does not know, aiokafka asks a tenth of a second later.
             await consumer._client.add_topic(topic)  # pyright: ignore[reportPrivateUsage]
-            return await ask(wanted)
+        return await ask(wanted)
 
-        found = await self._ask(question)
-        return {tp.partition: found[tp] for tp in wanted}
+    async def held_back(self, prefixes: Iterable[str]) -> dict[TopicPartition, int]:
+        """Return the last stable offset of each partition in which a transaction is open, of the topics whose name
+        begins with one of the prefixes."""
+        topics = [topic for prefix in prefixes for topic in (await self.topics(prefix)).items()]
+        wanted = [TopicPartition(name, number) for name, topic in topics for number in range(topic.partitions)]
+        stable = await self._ask(lambda: self._asked(self._stable, self._stable.end_offsets, wanted))
+        high = await self._ask(lambda: self._asked(self._high, self._high.end_offsets, wanted))
+        return {tp: stable[tp] for tp in wanted if stable[tp] < high[tp]}
 
     async def committed(self, group: str, topic: str, partitions: Iterable[int]) -> dict[int, OffsetAndMetadata | None]:
         """Return what a group has committed on each of the partitions; None where it has nothing. What a transaction
@@ -212,6 +224,28 @@ class Admin:
 
         found = await self._ask(question, PENDING_S if stable else PATIENCE_S)
         return {tp: found[tp] if found[tp].offset >= 0 else None for tp in wanted}
+
+    # --- transactions
+
+    async def leaders(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
+        """Return the node that leads each of the partitions that have a leader."""
+        found = await self._ask(lambda: self._client.describe_topics(None))
+        led = {
+            TopicPartition(topic["topic"], partition["partition"]): partition["leader"]
+            for topic in found
+            for partition in topic["partitions"]
+        }
+        return {tp: led[tp] for tp in partitions if led.get(tp, -1) >= 0}
+
+    async def ask_about(self, request: Any, node: int, read: Callable[[Any], T]) -> T:
+        """Return the answer of a node as `read` reads it, which raises the errors in it."""
+
+        async def question() -> T:
+            return read(await self._client._send_request(request, node))  # pyright: ignore[reportPrivateUsage]
+
+        return await self._ask(question)
+
+    # --- groups
 
     async def members(self, groups: Collection[str]) -> dict[str, list[list[int]]]:
         """Return, by group, the partitions that each member has; of what is joining none are known yet."""

@@ -20,6 +20,7 @@ from stream.kafka.appender import KafkaAppender
 from stream.kafka.cluster import Cluster
 from stream.kafka.founding import Founding
 from stream.kafka.group import Group
+from stream.kafka.hanging import HangingTransactions
 from stream.kafka.lease import decoded, lost
 from stream.kafka.place import Place
 from stream.kafka.quiet import quiet
@@ -63,7 +64,8 @@ class Kafka:
         admin = Admin(cluster)
         place = Place(cluster, admin, namespace, config.session_s)
         bus = Kafka(place, config)
-        health = asyncio.create_task(bus._watch_health())
+        watches = [bus._watch_health(), HangingTransactions(admin, place.full("")).watch()]
+        watching = [asyncio.create_task(watch) for watch in watches]
         try:
             await admin.start()
             await place.load([place.full(RECIPE.name)])
@@ -71,7 +73,7 @@ class Kafka:
                 await admin.check_visible(place.full(RECIPE.name))
             yield bus
         finally:
-            await cancelled(health)
+            await cancelled(*watching)
             await bus.close()
             await admin.close()
 

@@ -11,10 +11,9 @@ import aiokafka.errors as kafka
 from aiokafka.client import AIOKafkaClient, ConnectionGroup, CoordinationType
 from aiokafka.producer.sender import InitPIDHandler, Sender
 from aiokafka.protocol.api import Request, RequestStruct, Response
-from aiokafka.protocol.types import CompactArray, CompactString, Int16, Int32, Int64, Schema, TaggedFields
+from aiokafka.protocol.types import Int16, Int32, Int64, Schema, TaggedFields
 
-TEXT = CompactString("utf-8")
-NO_TAGS: dict[int, bytes] = {}
+from stream.kafka.transactions import NO_TAGS, TEXT, DescribeTransactions, described
 
 ABORTED = {"PrepareAbort", "CompleteAbort"}
 """States of a transaction that was not committed, and after which nobody has begun one."""
@@ -99,52 +98,6 @@ class EpochHandler(InitPIDHandler):
         return self._default_backoff
 
 
-class DescribeTransactionsResponse_v0(Response):  # noqa: N801
-    API_KEY: ClassVar[int] = 65
-    API_VERSION: ClassVar[int] = 0
-    SCHEMA: ClassVar[Schema] = Schema(
-        ("throttle_time_ms", Int32),
-        (
-            "transactions",
-            CompactArray(
-                ("error_code", Int16),
-                ("transactional_id", TEXT),
-                ("state", TEXT),
-                ("timeout_ms", Int32),
-                ("start_time_ms", Int64),
-                ("producer_id", Int64),
-                ("producer_epoch", Int16),
-                (
-                    "topics",
-                    CompactArray(("topic", TEXT), ("partitions", CompactArray(Int32)), ("tags", TaggedFields)),
-                ),
-                ("tags", TaggedFields),
-            ),
-        ),
-        ("tags", TaggedFields),
-    )
-
-
-class DescribeTransactionsRequest_v0(RequestStruct):  # noqa: N801
-    FLEXIBLE_VERSION: ClassVar[bool] = True
-    API_KEY: ClassVar[int] = 65
-    API_VERSION: ClassVar[int] = 0
-    RESPONSE_TYPE: ClassVar[type[Response]] = DescribeTransactionsResponse_v0
-    SCHEMA: ClassVar[Schema] = Schema(("transactional_ids", CompactArray(TEXT)), ("tags", TaggedFields))
-
-
-class DescribeTransactions(Request[DescribeTransactionsRequest_v0]):
-    """Ask what a transactional id is at."""
-
-    API_KEY = 65
-
-    def __init__(self, transactional_id: str) -> None:
-        self._id = transactional_id
-
-    def build(self, request_struct_class: type[DescribeTransactionsRequest_v0]) -> DescribeTransactionsRequest_v0:
-        return request_struct_class([self._id], NO_TAGS)
-
-
 async def is_unclaimed(client: AIOKafkaClient, transactional_id: str, held: Held) -> bool:
     """Tell whether nobody has begun since the epoch held, though the next one is not to be had. That is so
 
@@ -158,9 +111,7 @@ async def is_unclaimed(client: AIOKafkaClient, transactional_id: str, held: Held
     node = await client.coordinator_lookup(CoordinationType.TRANSACTION, transactional_id)
     if not await client.ready(node, group=ConnectionGroup.COORDINATION):
         raise kafka.KafkaConnectionError(f"no connection to node {node}")
-    answer = await client.send(node, DescribeTransactions(transactional_id), group=ConnectionGroup.COORDINATION)
-    [(code, _, state, _, _, producer_id, epoch, *_)] = answer.transactions
-    if code:
-        raise kafka.for_code(code)(transactional_id)
-    bumps = epoch - held.epoch
-    return producer_id == held.producer_id and (bumps == 0 or (state in ABORTED and 1 <= bumps <= MOST_BUMPS))
+    request = DescribeTransactions([transactional_id])
+    [now] = described(await client.send(node, request, group=ConnectionGroup.COORDINATION))
+    bumps = now.epoch - held.epoch
+    return now.producer_id == held.producer_id and (bumps == 0 or (now.state in ABORTED and 1 <= bumps <= MOST_BUMPS))

@@ -121,7 +121,7 @@ async def test_a_partition_that_lost_its_progress_is_told_from_one_that_was_adde
 async def test_a_stage_whose_outcomes_were_pruned_refuses_to_begin_again_too(kafka: LocalKafka, namespace: str) -> None:
     """Its inputs stand: another namespace reads them. That they were done, the ledger alone tells then."""
     files, functions, group = TOPICS["files"], TOPICS["functions"], f"{namespace}.{STAGE}"
-    url, config = f"kafka://{kafka.bootstrap}", KafkaConfig(partitions=1, session_s=2)
+    url, config = f"kafka://{kafka.bootstrap}", KafkaConfig(partitions=1, session_s=6)
     async with Kafka.open(url, namespace, config=config) as bus:
 
         async def create() -> None:

@@ -32,7 +32,7 @@ async def test_a_client_that_is_stuck_is_replaced_and_nothing_is_done_twice(
         return await getmany(self, *partitions, timeout_ms=timeout_ms, **more)
 
     monkeypatch.setattr(AIOKafkaConsumer, "getmany", nothing_from_the_stuck)
-    config = KafkaConfig(partitions=1, session_s=2)
+    config = KafkaConfig(partitions=1, session_s=6)
     async with Kafka.open(f"kafka://{kafka.bootstrap}", namespace, config=config) as bus:
         await bus.create([TOPICS["files"], TOPICS["functions"], REJECTS, DEAD], READERS)
         await append(bus, inputs(3))

@@ -33,7 +33,7 @@ ANSWER_S = 10  # within which a user is told
 
 @contextlib.asynccontextmanager
 async def opened(
-    kafka: LocalKafka, namespace: str, *, session_s: float = 2, partitions: int = 1
+    kafka: LocalKafka, namespace: str, *, session_s: float = 6, partitions: int = 1
 ) -> AsyncIterator[Kafka]:
     config = KafkaConfig(partitions=partitions, session_s=session_s)
     async with Kafka.open(f"kafka://{kafka.bootstrap}", namespace, config=config) as bus:

@@ -63,7 +63,7 @@ async def test_while_the_broker_is_away_the_stream_waits_and_everything_is_done_
 ):
     own = await asyncio.to_thread(own_kafka)
     config = tmp_path / "seedstream.toml"
-    config.write_text(CONFIG + "\n[kafka]\nsession_s = 4\n", encoding="utf-8")
+    config.write_text(CONFIG, encoding="utf-8")
     write_corpus(tmp_path / "sources", FILES)
     where = ["--bus", f"kafka://{own.bootstrap}", "--config", str(config)]
     async with ScriptedLLM(service=Service(mean_s=0.05), shares=Shares(hanging=0.0)) as server:
