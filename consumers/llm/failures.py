@@ -1,12 +1,11 @@
 """What a server's answer, or its silence, means to the runner. Pure. The words of each message are for a user."""
 
 import dataclasses
-import email.utils
 import json
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -14,6 +13,7 @@ from consumers.llm import form, said, sse
 from consumers.llm.errors import BadReply, Refused
 from consumers.llm.form import Form
 from consumers.llm.said import Said
+from consumers.llm.wishes import wished_s
 from stream.errors import EndpointDown, Permanent, PipelineError, RequestTimedOut, WrongConfig
 
 REFUSALS = {
@@ -188,11 +188,6 @@ class FormRefused(Exception):  # noqa: N818 - cured, or turned into a WrongConfi
         self.form = refused
 
 
-LONGEST_WISH_S = 60.0
-"""A `Retry-After` counts at most this much: an early question is cheap, and who waits an hour for a server that is back
-after a minute loses 59."""
-
-
 def own_status(answer: Answer) -> Answer:
     """Return an answer with the status that is meant: routers send errors with the status 200, alone or in a stream.
 
@@ -308,7 +303,7 @@ def refusal(answer: Answer, url: str, now: datetime, sent: bytes = b"") -> Endpo
         return None
     if answer.status == HTTPStatus.TOO_MANY_REQUESTS and _is_too_long(spoken.words):
         return None
-    after_s = retry_after_s(answer.headers.get("retry-after"), now)
+    after_s = wished_s(answer.headers, now)
     why = ", the account has no credit" if unpaid or answer.status == HTTPStatus.PAYMENT_REQUIRED else ""
     return Refused(f"{url} answers {answer.status}{why}: {spoken.words}", retry_after_s=after_s)
 
@@ -382,25 +377,3 @@ def _title(body: bytes) -> str:
     # A firewall's page says what it is in its title, which may stand beyond what is shown of a body.
     title = re.search(rb"<title>(.{0,200}?)</title>", body, re.IGNORECASE | re.DOTALL)
     return title[1].decode(errors="replace") if title else ""
-
-
-def retry_after_s(value: str | None, now: datetime) -> float | None:
-    """Return the seconds that a `Retry-After` asks for (RFC 9110, section 10.2.3: a number of them, or a date), up to
-    `LONGEST_WISH_S`.
-
-    >>> retry_after_s("12", datetime.now(UTC)), retry_after_s("3600", datetime.now(UTC))
-    (12.0, 60.0)
-    >>> retry_after_s("Wed, 21 Oct 2026 07:28:30 GMT", datetime(2026, 10, 21, 7, 28, tzinfo=UTC))
-    30.0
-    >>> retry_after_s("soon", datetime.now(UTC))
-    """
-    if value is None:
-        return None
-    if re.fullmatch(r"\d{1,9}(\.\d*)?", value.strip()):
-        return min(float(value), LONGEST_WISH_S)
-    try:
-        date = email.utils.parsedate_to_datetime(value)
-        wish_s = (date.replace(tzinfo=date.tzinfo or UTC) - now).total_seconds()
-        return min(max(0.0, wish_s), LONGEST_WISH_S)
-    except (ValueError, OverflowError):  # no date, or one of no year that Python knows
-        return None

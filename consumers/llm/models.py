@@ -4,6 +4,7 @@ Servers answer with `{"data": [...]}`, `{"models": [...]}` or a bare array, of o
 patterns.
 """
 
+import codecs
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -51,7 +52,7 @@ def read(body: bytes) -> list[Card] | None:
     ([Card(name='a', aliases=(), context=None)], [], None, None)
     """
     try:
-        data: object = msgspec.json.decode(body)
+        data: object = msgspec.json.decode(body.removeprefix(codecs.BOM_UTF8))
     except UNREADABLE:
         return None
     if isinstance(data, dict):
@@ -61,8 +62,9 @@ def read(body: bytes) -> list[Card] | None:
             return None
         none: list[object] = []
         data = next((table[name] for name in names if table[name]), none)
-    if isinstance(data, dict):  # by name
-        data = list(cast("Mapping[str, object]", data))
+    if isinstance(data, dict):  # one model, or several by name
+        card = _card(cast("Mapping[str, object]", data))
+        return [card] if card else [Card(name) for name in cast("Mapping[str, object]", data) if name]
     if not isinstance(data, list):
         return None
     items = cast("Sequence[object]", data)

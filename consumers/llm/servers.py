@@ -34,6 +34,9 @@ NO_LIST = {
     HTTPStatus.NOT_IMPLEMENTED,
 }
 
+NOT_SURELY_A_LIST = {HTTPStatus.NO_CONTENT, HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_ACCEPTABLE, HTTPStatus.GONE}
+"""So answers who speaks the API and keeps no list, and who speaks something else."""
+
 NO_PATH = {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED}
 
 FAILED_COUNTS = 3
@@ -57,6 +60,7 @@ class Servers:
         headers = {"authorization": f"Bearer {key}"} if key else {}
         self._wires = {url: Wire(url, headers) for url in endpoint.urls}
         self._counts_left = FAILED_COUNTS  # failures until no server is asked for lengths any more
+        self._away: set[str] = set()  # urls of servers that are logged to be away
         self._contexts: dict[str, int] = {}  # by url: tokens, as the server told
         self._asking: dict[str, asyncio.Task[bool]] = {}  # by url: whether it answers at all
 
@@ -187,11 +191,22 @@ class Servers:
         except Refused as err:
             self._hosts.failed(host, time.monotonic(), err.retry_after_s)
             raise
-        except EndpointDown:
+        except EndpointDown as err:
             self._hosts.silent(host, time.monotonic())
+            self._tell_away(host, err)
             raise
         self._hosts.answered(host, time.monotonic())
+        if host.url in self._away:
+            self._away.discard(host.url)
+            log.warning("%s answers again", host.url)
         return answer
+
+    def _tell_away(self, host: Host, err: EndpointDown) -> None:
+        """Log that one of several servers is away, once until it answers. Where there is only one, its stages say that
+        they wait."""
+        if len(self._wires) > 1 and host.url not in self._away:
+            self._away.add(host.url)
+            log.warning("%s; its requests go to the other servers of the endpoint", err)
 
     async def _silence(self, host: Host, sent_s: float, timed_out: RequestTimedOut) -> EndpointDown | None:
         """Return the error of a server that hangs, has died, or did so in the time of a request that got no answer;
@@ -243,8 +258,9 @@ class Servers:
         answer = await self._exchange(host, "GET", "/models", None, SMALL_S)
         if answer.status in NO_LIST:
             return None
-        self._raise_failure(host, answer)
-        cards = models.read(answer.body)
+        if answer.status not in NOT_SURELY_A_LIST:
+            self._raise_failure(host, answer)
+        cards = models.read(answer.body) if answer.status == HTTPStatus.OK else None
         if cards is None:
             shown = said.shown(apis.masked(answer.body, self._key))
             raise NoModelList(

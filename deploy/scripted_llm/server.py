@@ -158,6 +158,8 @@ class ScriptedLLM:
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         ask = _read(await request.read())
+        if ask.fields.prompt is None and ask.fields.messages is None:
+            return _error(400, "The request has neither messages nor a prompt.")
         stage, prompt, seed = ask.question.stage, ask.text, ask.fields.seed
         self.order.append(prompt)
         self.bodies.append(dict(ask.sent))

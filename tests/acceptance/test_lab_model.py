@@ -20,7 +20,9 @@ from stream.errors import BusMissing
 from tests.acceptance.test_standard_library import slice_of_the_standard_library
 from tests.integration.processes import SEEDSTREAM, seedstream
 
-FILES = 240
+FEW, MANY = 80, 240
+"""Files of the standard library: so many that each stage has enough to do for a kill in the middle; and so many that
+the shares of what is valid are told from chance."""
 LIMIT_S = 3_400.0
 LOOK_S = 0.2
 VLLM = "vllm.entrypoints.openai.api_server"
@@ -35,6 +37,7 @@ class Run:
     log: str
     victim: int  # vLLM's pid when it was killed
     left: list[int]  # processes of vLLM that outlived the run
+    files: int
 
 
 def descendants(pid: int) -> Iterator[int]:
@@ -73,16 +76,16 @@ async def responses(directory: Path) -> int:
         return 0
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+@pytest.fixture(scope="module", params=[FEW, pytest.param(MANY, marks=pytest.mark.soak)])
+def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Run recipe `lab` over a slice of the standard library, with one kill -9."""
     work = tmp_path_factory.mktemp("lab")
     source, directory = work / "library", work / "dir"
-    slice_of_the_standard_library(source, FILES)
-    return asyncio.run(_run(source, directory, work / "log"))
+    slice_of_the_standard_library(source, request.param)
+    return asyncio.run(_run(source, directory, work / "log", request.param))
 
 
-async def _run(source: Path, directory: Path, log: Path) -> Run:
+async def _run(source: Path, directory: Path, log: Path, files: int) -> Run:
     arguments = ["up", "--recipe", "lab", "--source", str(source), "--dir", str(directory), "--until-idle"]
     with log.open("wb") as output:
         up = await asyncio.create_subprocess_exec(SEEDSTREAM, *arguments, stdout=output, stderr=output)
@@ -94,7 +97,7 @@ async def _run(source: Path, directory: Path, log: Path) -> Run:
             if up.returncode is None:
                 up.kill()
     left = [pid for pid in whole if "vllm" in command_line(pid).lower()]
-    return Run(directory, code, log.read_text(encoding="utf-8"), victim, left)
+    return Run(directory, code, log.read_text(encoding="utf-8"), victim, left, files)
 
 
 @pytest.mark.timeout(3600)
@@ -123,7 +126,8 @@ async def test_every_input_has_its_outcomes_once_and_none_is_dead(run: Run) -> N
 async def test_the_lab_model_keeps_its_gates(run: Run) -> None:
     async with Embedded.open(run.directory, create=False) as bus, Sandbox(2) as box:
         found: Report = await report(bus, box)
-    assert found.instructions_valid.whole >= 50, found
+    print(found)
+    assert found.instructions_valid.whole >= (50 if run.files == MANY else 15), found
     assert found.concepts_valid.value >= 0.85, found
     assert found.instructions_valid.value >= 0.80, found
     assert found.own_tests_pass.value >= 0.20, found

@@ -294,6 +294,21 @@ async def test_a_server_that_dies_is_passed_over_and_comes_back() -> None:
         assert one.calls.counts.total() > 5
 
 
+async def test_one_of_several_servers_that_is_away_from_the_start_is_said_once_and_that_it_is_back(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with ScriptedLLM() as one, ScriptedLLM() as two:
+        await one.go_down()
+        async with LLMClient(Endpoint((one.url, two.url), "scripted")) as client:
+            await client.check()
+            await client.check()
+            [said] = [record.message for record in caplog.records if record.levelname == "WARNING"]
+            assert said.startswith(f"{one.url}/v1") and said.endswith("go to the other servers of the endpoint")
+            await one.come_back()
+            await client.check()
+            assert caplog.records[-1].message == f"{one.url}/v1 answers again"
+
+
 async def test_when_all_servers_are_down_the_endpoint_is_down() -> None:
     async with (
         ScriptedLLM() as one,

@@ -48,11 +48,18 @@ MODELS = [
     Listed("no list", "ollama#3050", Sent(text="404 page not found", status=404)),
     Listed("no list, and 405", "ours", Sent({"detail": "Method Not Allowed"}, status=405)),
     Listed("no list, and 501", "ours", Sent({"error": "not implemented"}, status=501)),
+    Listed("one object", "ours", Sent({"data": {"id": "scripted"}})),
+    Listed("models by name", "ours", Sent({"data": {"scripted": {"owned_by": "me"}}})),
+    Listed("a byte order mark", "ours", Sent(text='\ufeff{"data": [{"id": "scripted"}]}')),
+    Listed("no list, and 400", "ours", Sent({"error": {"message": "unknown route"}}, status=400)),
+    Listed("no list, and 406", "ours", Sent({"detail": "Not Acceptable"}, status=406)),
+    Listed("no list, and nothing", "ours", Sent(text="")),
+    Listed("no list, and 204", "ours", Sent(text="", status=204)),
     Listed("other names", "OpenAI's API", Sent(listed("one", "two")),
            Raised("WrongConfig", "check_model = false")),
     Listed("other names, and no check", "aider#672", Sent(listed("one", "two")), endpoint={"check_model": False}),
     Listed("a page, and no check", "ours", Sent(text="<html>"), endpoint={"check_model": False}),
-    Listed("a page", "ours", Sent(text="<html>Log in</html>"), Raised("WrongConfig", "does not speak the OpenAI API")),
+    Listed("a page, of who speaks the API", "ours", Sent(text="<html>Models</html>")),
 ]
 
 TOKENIZERS = [

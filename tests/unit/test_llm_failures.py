@@ -10,15 +10,14 @@ from hypothesis import strategies as st
 from consumers.llm import apis, replies
 from consumers.llm.errors import BadReply, Refused
 from consumers.llm.failures import (
-    LONGEST_WISH_S,
     Answer,
     ContextExceeded,
     FormRefused,
     Withheld,
     failure,
     refusal,
-    retry_after_s,
 )
+from consumers.llm.wishes import LONGEST_WISH_S, retry_after_s
 from stream.errors import Permanent, PipelineError, RequestTimedOut, WrongConfig
 
 URL = "http://llm:8000/v1"
