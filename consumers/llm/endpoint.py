@@ -73,8 +73,8 @@ class Endpoint:
             )
         if self.max_stops is not None and self.max_stops < 0:
             raise ValueError(f"expected max_stops >= 0, got {self.max_stops}")
-        if not all(self.special_tokens):
-            raise ValueError("expected special_tokens without an empty one")
+        if plain := [token for token in self.special_tokens if not token.strip() or token.isalnum()]:
+            raise ValueError(f"expected special_tokens such as <|im_end|>, not {plain[0]!r}: an answer may end so")
         for name in self.extra_body:
             if name in NOT_EXTRA:
                 raise ValueError(f"extra_body cannot hold {name}: {NOT_EXTRA[name]}")

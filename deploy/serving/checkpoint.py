@@ -70,8 +70,8 @@ def read(directory: Path) -> Checkpoint:
 
 
 def special_tokens(directory: Path) -> tuple[str, ...]:
-    """Return the special tokens of a model's tokenizer, such as `<|im_end|>`, the longest first; none where its files
-    name none or cannot be read."""
+    """Return the special tokens of a model's tokenizer, such as `<|im_end|>`, the longest first, without those that are
+    plain words: an answer may end so. None where its files name none or cannot be read."""
     found: set[str] = set()
     for name in ("tokenizer_config.json", "special_tokens_map.json", "tokenizer.json"):
         try:
@@ -80,7 +80,8 @@ def special_tokens(directory: Path) -> tuple[str, ...]:
             continue
         if isinstance(data, dict):
             found.update(_special(cast("dict[str, Any]", data)))
-    return tuple(sorted((token for token in found if token.strip()), key=lambda token: (-len(token), token)))
+    marks = [token for token in found if token.strip() and not token.isalnum()]
+    return tuple(sorted(marks, key=lambda token: (-len(token), token)))
 
 
 def _special(fields: dict[str, Any]) -> Iterator[str]:

@@ -40,7 +40,7 @@ SEEDSTREAM = str(Path(sys.executable).with_name("seedstream"))
 SAMPLES = 10
 STAGES = ("files", *dict.fromkeys(kind.topic for kind in KINDS))
 LLM_STAGES = {"seeds": 1, "concepts": 1, "instructions": 1, "responses": SAMPLES}
-FILES_A_ROUND = 2
+FILES_A_ROUND = 3
 KAFKA = """
 [kafka]
 partitions = 2
