@@ -203,6 +203,8 @@ class Crew:
         """End every worker in good order. None has bothered its user with a traceback."""
         for member in self.members:
             if member.runs:
+                # One that has not begun ends by the signal: nothing handles it yet.
+                await until("it has begun", lambda member=member: bool(member.lines()) or not member.runs)
                 member.signal(signal.SIGTERM)
                 assert await member.ended() == 0, member.log()
             assert "Traceback" not in member.log(), member.log()
