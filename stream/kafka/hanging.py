@@ -3,7 +3,7 @@
 A coordinator ends a transaction by a marker in each of its partitions. Kafka 4.3.1 takes a partition that has no leader
 at that moment for a deleted one, and skips it (KAFKA-20734): for example when the only broker was stopped for longer
 than its session (`broker.session.timeout.ms`), and is sent a commit before it leads its partitions again. In that
-partition the transaction stays open: no timeout ends it, and whoever reads committed records waits before it for good.
+partition the transaction stays open: no timeout ends it, and readers of committed records never get past it.
 KIP-664 calls it hanging. Its tool can only abort; here the coordinator is asked how the transaction has ended.
 """
 
@@ -59,7 +59,7 @@ class HangingTransactions:
                 log.debug("hanging transactions were not looked for: %s", err)
             except PipelineError as err:
                 if not said:
-                    log.error("hanging transactions are not completed, and readers wait before them: %s", err)
+                    log.error("hanging transactions cannot be looked for or completed: %s", err)
                 said = True
 
     async def check(self) -> None:
@@ -119,9 +119,9 @@ def outcome(epoch: int, last: Transaction) -> bool | None:
     """Return whether a transaction of an epoch was committed, by the last one of its transactional id; None where it
     has not ended, or is about to. Pure.
 
-    An owner never aborts by itself. Its coordinator does, and raises the epoch; whoever begins raises it as well. So
-    one epoch more is a begin after a commit. Where it is more than that, both may have been: it is taken for aborted,
-    and where its progress hangs with it, as it does on a single broker, the inputs are done again.
+    An owner never sends an abort. The coordinator aborts, and raises the epoch; a new owner raises it as well. So one
+    epoch more means that a new owner began after a commit. With more than one, either may have been: the transaction is
+    taken for aborted, and where its progress hangs with it, as on a single broker, its inputs are done again.
 
     >>> outcome(3, Transaction("a", "CompleteCommit", 7, 3)), outcome(3, Transaction("a", "Empty", 7, 4))
     (True, True)

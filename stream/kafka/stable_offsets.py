@@ -5,17 +5,17 @@ partitions. With `require_stable` (KIP-447) the coordinator refuses while the of
 until it does not, and reading topics to their high watermark, is what makes a step visible as a whole.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 import aiokafka.errors as kafka
 from aiokafka.protocol.api import Request, RequestStruct, Response, Struct
-from aiokafka.protocol.types import Boolean, CompactArray, CompactString, Int16, Int32, Int64, Schema, TaggedFields
+from aiokafka.protocol.types import Boolean, CompactArray, Int16, Int32, Int64, Schema, TaggedFields
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
+from stream.kafka.transactions import NO_TAGS, PARTITIONS, TEXT, by_topic
+
 UNSTABLE_OFFSET_COMMIT = 88
-TEXT = CompactString("utf-8")
-NO_TAGS: Mapping[int, bytes] = {}
 
 
 class OffsetFetchResponse_v7(Response):  # noqa: N801 - as aiokafka names them
@@ -53,7 +53,7 @@ class OffsetFetchRequest_v7(RequestStruct):  # noqa: N801
     RESPONSE_TYPE: ClassVar[type[Response]] = OffsetFetchResponse_v7
     SCHEMA: ClassVar[Schema] = Schema(
         ("group", TEXT),
-        ("topics", CompactArray(("topic", TEXT), ("partitions", CompactArray(Int32)), ("tags", TaggedFields))),
+        ("topics", PARTITIONS),
         ("require_stable", Boolean),
         ("tags", TaggedFields),
     )
@@ -68,13 +68,10 @@ class StableOffsets(Request[OffsetFetchRequest_v7]):
     def __init__(self, group: str, partitions: Iterable[TopicPartition], *, stable: bool = True) -> None:
         self._group = group
         self._stable = stable
-        self._partitions: dict[str, list[int]] = {}
-        for tp in partitions:
-            self._partitions.setdefault(tp.topic, []).append(tp.partition)
+        self._topics = by_topic(partitions)
 
     def build(self, request_struct_class: type[OffsetFetchRequest_v7]) -> OffsetFetchRequest_v7:
-        topics = [(topic, partitions, NO_TAGS) for topic, partitions in self._partitions.items()]
-        return request_struct_class(self._group, topics, self._stable, NO_TAGS)
+        return request_struct_class(self._group, self._topics, self._stable, NO_TAGS)
 
 
 def committed(answer: Struct) -> dict[TopicPartition, OffsetAndMetadata]:

@@ -190,7 +190,7 @@ class DescribeProducers(Request[DescribeProducersRequest_v0]):
     API_KEY = 61
 
     def __init__(self, partitions: Iterable[TopicPartition]) -> None:
-        self._topics = _by_topic(partitions)
+        self._topics = by_topic(partitions)
 
     def build(self, request_struct_class: type[DescribeProducersRequest_v0]) -> DescribeProducersRequest_v0:
         return request_struct_class(self._topics, NO_TAGS)
@@ -263,7 +263,7 @@ class WriteTxnMarkers(Request[WriteTxnMarkersRequest_v1]):
     def __init__(self, transaction: Open, *, commit: bool) -> None:
         tp, coordinator_epoch = transaction.partition, max(0, transaction.coordinator_epoch)
         self._marker = (
-            transaction.producer_id, transaction.epoch, commit, _by_topic([tp]), coordinator_epoch, NO_TAGS,
+            transaction.producer_id, transaction.epoch, commit, by_topic([tp]), coordinator_epoch, NO_TAGS,
         )  # fmt: skip
 
     def build(self, request_struct_class: type[WriteTxnMarkersRequest_v1]) -> WriteTxnMarkersRequest_v1:
@@ -281,7 +281,8 @@ def check_written(answer: Any) -> None:
                 _raise(code, topic)
 
 
-def _by_topic(partitions: Iterable[TopicPartition]) -> list[tuple[str, list[int], dict[int, bytes]]]:
+def by_topic(partitions: Iterable[TopicPartition]) -> list[tuple[str, list[int], dict[int, bytes]]]:
+    """Return partitions as a request has them (`PARTITIONS`)."""
     found: dict[str, list[int]] = {}
     for tp in partitions:
         found.setdefault(tp.topic, []).append(tp.partition)
